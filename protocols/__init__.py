@@ -1,0 +1,1 @@
+"""Pure protocols: values, bytes and state machines. No I/O, no clock, no tensors."""

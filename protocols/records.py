@@ -1,0 +1,71 @@
+"""Frozen dataclasses as canonical values: a record is the tuple of its fields, in their order.
+
+Reading is strict: every field must be there, nothing may follow, and each must have exactly its
+declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from swarmd.protocols.canonical import Value
+from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.ids import BlobHash, NetworkId, RunId, SpecId, is_hash
+
+T = TypeVar("T")
+
+_HASHES: tuple[Any, ...] = (BlobHash, NetworkId, RunId, SpecId)
+
+
+def to_value(item: object) -> Value:
+    """A record as a canonical tuple."""
+    if is_dataclass(item):
+        return tuple(to_value(getattr(item, field.name)) for field in fields(item))
+    if isinstance(item, tuple):
+        return tuple(to_value(part) for part in cast("tuple[object, ...]", item))
+    return cast("Value", item)
+
+
+def from_value(kind: type[T], value: Value) -> T:
+    """A record from its canonical tuple.
+
+    Raises:
+        ProtocolViolation: a field is missing, extra, of another type or out of range.
+    """
+    hints = _hints(kind)
+    if not isinstance(value, tuple) or len(value) != len(hints):
+        raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
+    parts = {
+        name: _read(hint, part, f"{kind.__name__}.{name}")
+        for (name, hint), part in zip(hints.items(), value, strict=True)
+    }
+    try:
+        return kind(**parts)
+    except ValueError as error:
+        raise ProtocolViolation(f"{kind.__name__}: {error}") from error
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _read(hint: Any, value: Value, where: str) -> Any:
+    origin = get_origin(hint)
+    if hint in _HASHES:
+        if isinstance(value, str) and is_hash(value):
+            return value
+    elif origin in (Union, types.UnionType):
+        return None if value is None else _read(get_args(hint)[0], value, where)
+    elif origin is tuple:
+        if isinstance(value, tuple):
+            return tuple(_read(get_args(hint)[0], part, where) for part in value)
+    elif is_dataclass(hint):
+        return from_value(cast("type[Any]", hint), value)
+    elif type(value) is getattr(hint, "__supertype__", hint):
+        return value
+    raise ProtocolViolation(f"{where} has a value of another type")
