@@ -130,6 +130,8 @@ class RunView:
     spec: str
     state: str
     """One of STATES."""
+    code: str
+    """Of the error that ended it, as in ``errors``: ``refused``, ``peer_lost``, ...; else empty."""
     reason: str
     """Why it failed or stopped, in words; else empty."""
     term: int

@@ -54,6 +54,8 @@ def public_key_of(peer: PeerId) -> bytes:
         raise ProtocolViolation(f"not a peer id: {error}") from error
     if len(raw) != 38 or not raw.startswith(_ED25519_PEER_PREFIX):
         raise ProtocolViolation("not the peer id of an Ed25519 key")
+    if peer_id_of(raw[6:]) != peer:  # base58 decoding strips spaces at the end
+        raise ProtocolViolation("not a peer id: a second spelling of its key")
     return raw[6:]
 
 

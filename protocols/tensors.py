@@ -3,6 +3,10 @@
 A frame is a header and raw bytes. The header's key names one crossing of one boundary by one
 micro-batch; the root is a BLAKE3 Merkle root over tiles of 64 rows, so that a single tile of a tensor
 can later be opened against a receipt.
+
+On a link every message is an 8-byte prefix (version u8, kind u8, header bytes u16, payload bytes u32,
+big-endian), the canonical header, and, for a tensor only, its payload. A reader takes the prefix, then
+the header, and knows every length before it allocates anything for the payload.
 """
 
 from __future__ import annotations
@@ -10,14 +14,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
+from struct import Struct
+from typing import TypeAlias
 
 from blake3 import blake3
 
+from swarmd.protocols.canonical import decode, encode
+from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import RunId
+from swarmd.protocols.records import from_value, to_value
 
 FRAME_VERSION = 1
 TILE_ROWS = 64
 MAX_HEADER_BYTES = 1024
+MAX_PAYLOAD_BYTES = (1 << 32) - 1
+MAX_FAREWELL = 200
+_PREFIX = Struct(">BBHI")
+PREFIX_BYTES = _PREFIX.size
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8}
 
 
@@ -40,6 +53,11 @@ class FrameKey:
     boundary: int
     direction: int
     attempt: int = 0
+
+    def __post_init__(self) -> None:
+        """A ``Direction`` is kept as its plain number, the form it has when it is read back."""
+        if type(self.direction) is not int:
+            object.__setattr__(self, "direction", int(self.direction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,96 @@ class FrameHeader:
     def payload_bytes(self) -> int:
         """Bytes that follow the header."""
         return prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The receiver has this frame, whole and with this root."""
+
+    key: FrameKey
+    root: bytes
+    signature: bytes = b""
+    """The receiver's signature, 64 bytes, or nothing."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an acknowledgement no honest peer sends."""
+        if len(self.root) != 32 or len(self.signature) not in (0, 64):
+            raise ValueError("a root has 32 bytes and a signature 64 or none")
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The sender ends the link on purpose; without it an end is a loss."""
+
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a reason over 200 characters."""
+        if len(self.reason) > MAX_FAREWELL:
+            raise ValueError(f"a farewell has at most {MAX_FAREWELL} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Nothing to say, but still here."""
+
+
+Message: TypeAlias = FrameHeader | Ack | Bye | Ping
+_KINDS: tuple[type[Message], ...] = (FrameHeader, Ack, Bye, Ping)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the first 8 bytes of a message promise."""
+
+    kind: int
+    header_bytes: int
+    payload_bytes: int
+
+
+def encode_header(message: Message) -> bytes:
+    """Prefix and header of a message; a tensor's payload follows them.
+
+    Raises ValueError for a payload or header over the format's limits.
+    """
+    header = encode(to_value(message))
+    payload = message.payload_bytes if isinstance(message, FrameHeader) else 0
+    if len(header) > MAX_HEADER_BYTES or payload > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a header of {len(header)} and a payload of {payload} bytes do not fit a message")
+    return _PREFIX.pack(FRAME_VERSION, _KINDS.index(type(message)), len(header), payload) + header
+
+
+def parse_prefix(raw: bytes | bytearray | memoryview, *, payload_limit: int) -> Prefix:
+    """The lengths of the message that 8 bytes begin.
+
+    Raises:
+        ProtocolViolation: another version, an unknown kind, or a length over the limits.
+    """
+    if len(raw) != PREFIX_BYTES:
+        raise ProtocolViolation(f"a message begins with {PREFIX_BYTES} bytes, not {len(raw)}")
+    version, kind, header, payload = _PREFIX.unpack(raw)
+    if version != FRAME_VERSION:
+        raise ProtocolViolation(f"link version {version}; this node speaks {FRAME_VERSION}")
+    if kind >= len(_KINDS):
+        raise ProtocolViolation(f"unknown kind of message {kind}")
+    if header > MAX_HEADER_BYTES or payload > payload_limit:
+        raise ProtocolViolation(f"a header of {header} or a payload of {payload} bytes is over the limit")
+    return Prefix(kind, header, payload)
+
+
+def parse_header(prefix: Prefix, raw: bytes) -> Message:
+    """The message of a header's bytes.
+
+    Raises:
+        ProtocolViolation: not canonical, not of the promised kind or length, or impossible contents.
+    """
+    if len(raw) != prefix.header_bytes:
+        raise ProtocolViolation("a header of another length than its prefix says")
+    message = from_value(_KINDS[prefix.kind], decode(raw, limit=MAX_HEADER_BYTES))
+    expected = message.payload_bytes if isinstance(message, FrameHeader) else 0
+    if prefix.payload_bytes != expected:
+        raise ProtocolViolation(f"{prefix.payload_bytes} bytes follow where the header has {expected}")
+    return message
 
 
 def tile_root(payload: bytes | bytearray | memoryview, shape: tuple[int, ...], dtype: str) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from swarmd.protocols.errors import NotFound, StateError
+from swarmd.protocols.errors import NotFound, ProtocolViolation, StateError
 from swarmd.protocols.ids import BlobHash, is_hash
 
 
@@ -77,6 +77,10 @@ class BlobStore:
         """Bytes of all blobs."""
         return sum(self.size(name) for name in self.names())
 
+    def writer(self, name: BlobHash) -> BlobWriter:
+        """A writer for a blob that comes in pieces."""
+        return BlobWriter(self.path(name), name)
+
     def _write(self, place: Path, data: bytes | bytearray | memoryview) -> None:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -94,3 +98,39 @@ class BlobStore:
             raise StateError(
                 f"cannot write {place}: {error.strerror}", hint="free disk space or choose another --state-dir"
             ) from error
+
+
+class BlobWriter:
+    """Takes a blob piece by piece; it is kept only if the whole matches its name.
+
+    A context manager: what is not committed when the block ends is forgotten.
+    """
+
+    def __init__(self, place: Path, name: BlobHash) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self._place, self._name, self._hash = place, name, blake3()
+        handle, self._beside = tempfile.mkstemp(dir=place.parent, prefix=".new-")
+        self._file = os.fdopen(handle, "wb")
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece. Raises StateError when the disk will not."""
+        self._hash.update(piece)
+        try:
+            self._file.write(piece)
+        except OSError as error:
+            raise StateError(f"cannot write {self._place}: {error.strerror}", hint="free disk space") from error
+
+    def commit(self) -> None:
+        """Keep the blob. Raises ProtocolViolation if it is not what its name says."""
+        if self._hash.hexdigest() != self._name:
+            raise ProtocolViolation(f"a peer sent other bytes than blob {self._name}")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        os.replace(self._beside, self._place)
+
+    def __enter__(self) -> BlobWriter:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._file.close()
+        Path(self._beside).unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""From the daemon's answers to views, and the few words that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from swarmd import __version__
+from swarmd.cli import units
+from swarmd.cli.output import words
+from swarmd.protocols import control
+from swarmd.protocols.control import DeviceView, EventView, NodeView, PeerView, RunView, Snapshot
+from swarmd.protocols.errors import ProtocolViolation
+
+T = TypeVar("T")
+
+
+def node(result: dict[str, Any]) -> NodeView:
+    """The answer to ``status``. Raises ProtocolViolation."""
+    return _read(control.node_view, result)
+
+
+def run(result: dict[str, Any]) -> RunView:
+    """The answer to ``job``. Raises ProtocolViolation."""
+    return _read(control.run_view, result)
+
+
+def snapshot(result: dict[str, Any]) -> Snapshot:
+    """A result of ``watch``. Raises ProtocolViolation."""
+    return _read(control.snapshot, result)
+
+
+def event(result: dict[str, Any]) -> EventView:
+    """A result of ``logs``. Raises ProtocolViolation."""
+    return _read(lambda fields: EventView(**fields), result)
+
+
+def peers(result: dict[str, Any]) -> list[PeerView]:
+    """The answer to ``peers``. Raises ProtocolViolation."""
+    return _read(lambda fields: [control.peer_view(each) for each in fields["peers"]], result)
+
+
+def runs(result: dict[str, Any]) -> list[RunView]:
+    """The answer to ``jobs``. Raises ProtocolViolation."""
+    return _read(lambda fields: [control.run_view(each) for each in fields["jobs"]], result)
+
+
+def _read(make: Callable[[dict[str, Any]], T], result: dict[str, Any]) -> T:
+    try:
+        return make(result)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolViolation(
+            f"the daemon's answer is not of this version (swarmd {__version__}): {error}",
+            hint="restart the daemon: swarmd down, then swarmd up",
+        ) from error
+
+
+def warn_of_skew(view: NodeView) -> None:
+    """Say so when the daemon is of another version than this command."""
+    if view.version != __version__:
+        words(
+            f"warning: the daemon is swarmd {view.version}, this command is {__version__}; restart the daemon"
+        )
+
+
+def next_commands(view: NodeView) -> list[str]:
+    """What a person may want to type after ``status``."""
+    if view.hosting or view.runs:
+        return ["", "  swarmd top            watch it live", "  swarmd jobs ls        the runs of this node"]
+    return [
+        "",
+        "  swarmd train JOB.toml      train a model with these peers",
+        "  swarmd id --addresses      what another node's --bootstrap takes",
+    ]
+
+
+def device_rows(status: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str, DeviceView]]:
+    """(peer id, name, device) of this node and its peers, fastest first."""
+    own = node(status)
+    mine = [(own.peer, "this node", own.device)] if own.device else []
+    others = [(view.peer, view.name, view.device) for view in peers(known) if view.peer != own.peer]
+    return sorted(mine + others, key=lambda row: -row[2].flops)
+
+
+def device_object(peer: str, name: str, device: DeviceView) -> dict[str, Any]:
+    """A row of ``device_rows`` for ``--json``."""
+    return {"peer": peer, "name": name, **_device(device)}
+
+
+def device_total(rows: Sequence[tuple[str, str, DeviceView]]) -> str:
+    """The sum under the table of devices."""
+    if not rows:
+        return "no device has been measured yet\n  next: swarmd status"
+    count = f"{len(rows)} devices" if len(rows) > 1 else "1 device"
+    return f"{count}, {units.flops(sum(row[2].flops for row in rows))} together"
+
+
+def _device(device: DeviceView) -> dict[str, Any]:
+    fields = asdict(device)
+    return {"device": fields.pop("name"), **fields}

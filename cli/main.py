@@ -1,0 +1,96 @@
+"""``swarmd``: the entry, and the one place where a failure becomes words and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+from typer import Abort
+from typer.exceptions import TyperException
+
+from swarmd.cli.output import INTERRUPTED, report, words
+from swarmd.protocols.errors import StateError, SwarmdError, UsageError
+
+_ANYWHERE = ("--debug", "--no-color")
+"""Options that hold for every command and may stand after it."""
+_ANYWHERE_WITH_VALUE = "--state-dir"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. See ``docs/cli.md``."""
+    given = hoist(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in _options(given)
+    debug = "--debug" in _options(given)
+    if "--no-color" in _options(given):
+        os.environ["NO_COLOR"] = "1"
+    if not debug:
+        sys.excepthook = _crash
+    try:
+        return _run(given)
+    except BrokenPipeError:
+        return _silence()
+    except (SwarmdError, TyperException, OSError) as error:
+        if debug:
+            raise
+        return _tell(_explained(error), as_json)
+    except (KeyboardInterrupt, Abort):
+        return INTERRUPTED
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Move the options that hold for every command to the front, wherever they were typed."""
+    front: list[str] = []
+    rest: list[str] = []
+    words_left = iter(_options(arguments))
+    for word in words_left:
+        if word == _ANYWHERE_WITH_VALUE:
+            front += [word, *[value for value in [next(words_left, None)] if value is not None]]
+        elif word in _ANYWHERE or word.startswith(f"{_ANYWHERE_WITH_VALUE}="):
+            front.append(word)
+        else:
+            rest.append(word)
+    return front + rest + list(arguments[len(_options(arguments)) :])
+
+
+def _options(arguments: Sequence[str]) -> list[str]:
+    """The part before ``--``, where a word that begins with a dash is an option."""
+    return list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    import typer.main
+
+    from swarmd.cli.app import app
+
+    code = typer.main.get_command(app).main(args=arguments, prog_name="swarmd", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _explained(error: SwarmdError | TyperException | OSError) -> SwarmdError:
+    if isinstance(error, SwarmdError):
+        return error
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return StateError(f"{place}{error.strerror or error}", hint="swarmd doctor checks this machine")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "swarmd"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    return UsageError(message, hint=f"{command} --help")
+
+
+def _tell(error: SwarmdError, as_json: bool) -> int:
+    """Without a message, help was printed already: a group of commands was named alone."""
+    return report(error, as_json=as_json) if error.message else error.exit_code
+
+
+def _silence() -> int:
+    """Whoever read our output has gone: end without words, and keep the interpreter's last flush quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _crash(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    words(f"swarmd: a fault in swarmd itself: {kind.__name__}: {error}")
+    words("  next: run the same command with --debug, and report what it prints")

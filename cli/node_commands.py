@@ -1,0 +1,187 @@
+"""``up``, ``down``, ``status``, ``id``, ``peers``, ``gpus``: the node and who it knows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from swarmd.cli.output import console, emit, line, words
+from swarmd.cli.session import session_of
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+_NODE = "The node"
+
+
+class Accept(StrEnum):
+    """Whose jobs a node takes."""
+
+    self = "self"
+    list = "list"
+    network = "network"
+
+
+class Level(StrEnum):
+    """How much the daemon logs."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    for name, command in (
+        ("up", up),
+        ("down", down),
+        ("status", status),
+        ("id", identify),
+        ("peers", peers),
+        ("gpus", gpus),
+    ):
+        app.command(name, rich_help_panel=_NODE)(command)
+
+
+def up(
+    ctx: typer.Context,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave the daemon running behind.")] = False,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Where to accept peers, as /ip4/0.0.0.0/tcp/4801."),
+    ] = None,
+    tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="Where tensors arrive.")] = None,
+    bootstrap: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")
+    ] = None,
+    no_mdns: Annotated[
+        bool, typer.Option("--no-mdns", help="Do not look for peers on this local network.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="What people call this node.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps ...")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one stage.")] = None,
+    price: Annotated[int | None, typer.Option(min=0, help="Micro-credits per 10^12 operations.")] = None,
+    accept: Annotated[Accept | None, typer.Option(help="Whose jobs to take.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="PEER", help="Take this peer's jobs. Repeatable.")
+    ] = None,
+    max_stages: Annotated[int | None, typer.Option(min=0, help="Stages to hold at once.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory to offer, as 8GiB.")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="HOST:PORT|off", help="Prometheus metrics.")] = None,
+    log_level: Annotated[Level | None, typer.Option(help="How much to log.")] = None,
+) -> None:
+    """Start this node: join the swarm, offer the device."""
+    from swarmd.cli import spawn
+
+    arguments = spawn.flags(
+        {
+            "--state-dir": session_of(ctx).state_dir,
+            "--listen": listen,
+            "--tensor-port": tensor_port,
+            "--bootstrap": bootstrap,
+            "--no-mdns": no_mdns,
+            "--name": name,
+            "--device": device,
+            "--threads": threads,
+            "--price": price,
+            "--accept": accept and accept.value,
+            "--allow": allow,
+            "--max-stages": max_stages,
+            "--memory": memory,
+            "--metrics": metrics,
+            "--log-level": log_level and log_level.value,
+        }
+    )
+    if detach:
+        from swarmd.cli.detach import start_behind
+
+        node = start_behind(session_of(ctx).paths, arguments)
+        words(f"swarmd is up: process {node.pid}, log {session_of(ctx).paths.log}\n  next: swarmd status")
+        return line(node.peer)
+    spawn.become("swarmd", arguments)
+
+
+def down(
+    ctx: typer.Context,
+    json: Json = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for its end.")] = 60.0,
+) -> None:
+    """Stop this node; it hands its stages over first."""
+    from swarmd.cli.detach import stop
+
+    stop(session_of(ctx).paths, timeout)
+    if json:
+        return emit({"stopped": True})
+    words("the daemon has stopped")
+
+
+def status(ctx: typer.Context, json: Json = False) -> None:
+    """This node: its addresses, device, work, and why it is idle."""
+    session = session_of(ctx)
+    result = session.ask("status")
+    if json:
+        return emit(result)
+    from swarmd.cli import answers, tables
+
+    node = answers.node(result)
+    console().print(tables.node(node))
+    answers.warn_of_skew(node)
+    for hint in answers.next_commands(node):
+        words(hint)
+
+
+def identify(
+    ctx: typer.Context,
+    json: Json = False,
+    addresses: Annotated[
+        bool, typer.Option("--addresses", "-a", help="What others' --bootstrap takes.")
+    ] = False,
+) -> None:
+    """This node's peer id, for another node's --allow."""
+    from swarmd.cli import answers
+
+    node = answers.node(session_of(ctx).ask("status"))
+    if json:
+        return emit({"peer": node.peer, "network": node.network, "addresses": list(node.addresses)})
+    for text in node.addresses if addresses else (node.peer,):
+        line(text)
+
+
+def peers(ctx: typer.Context, json: Json = False) -> None:
+    """The nodes this one knows, by their adverts."""
+    result = session_of(ctx).ask("peers")
+    if json:
+        return emit(result)
+    from swarmd.cli import answers, tables
+
+    found = answers.peers(result)
+    if found:
+        return console().print(tables.peers(found))
+    words("no peers yet\n  next: on another machine: swarmd up --bootstrap ADDRESS   (swarmd id --addresses)")
+
+
+def gpus(
+    ctx: typer.Context,
+    json: Json = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure this machine now, without a daemon.")
+    ] = False,
+) -> None:
+    """The devices of this node and its peers, fastest first."""
+    from swarmd.cli import spawn
+
+    if probe:
+        spawn.become("swarmd.gpu.probe", spawn.flags({"--json": json}))
+    from swarmd.cli import answers
+
+    session = session_of(ctx)
+    rows = answers.device_rows(session.ask("status"), session.ask("peers"))
+    if json:
+        return emit({"devices": [answers.device_object(*row) for row in rows]})
+    from swarmd.cli import tables
+
+    console().print(tables.devices(rows))
+    words(answers.device_total(rows))

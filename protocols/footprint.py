@@ -1,0 +1,86 @@
+"""How large a model is: parameters, and the memory a stage of it needs while training.
+
+Admission and the planner ask the same functions, so a node never accepts a stage that the planner
+believed to be smaller. Figures are bytes of float32 tensors and are meant to be a little too high.
+"""
+
+from __future__ import annotations
+
+from swarmd.protocols.spec import BatchSpec, JobSpec, ModelSpec
+
+FLOAT = 4
+WEIGHT_AND_MOMENTS = 3 * FLOAT
+"""Per parameter: the weight, and AdamW's two moments."""
+SUM_BYTES = {"exact": 8, "ordered": 4}
+"""Per parameter: the gradient sum over micro-batches."""
+
+
+def layer_parameters(model: ModelSpec) -> int:
+    """Numbers in one decoder block."""
+    hidden = model.hidden_size
+    shared = hidden * model.num_key_value_heads // model.num_attention_heads
+    attention = 2 * hidden * hidden + 2 * hidden * shared
+    return attention + 3 * hidden * model.intermediate_size + 2 * hidden
+
+
+def embedding_parameters(model: ModelSpec) -> int:
+    """Numbers in the token table."""
+    return model.vocab_size * model.hidden_size
+
+
+def head_parameters(model: ModelSpec) -> int:
+    """Numbers in the final norm and the output matrix."""
+    return model.vocab_size * model.hidden_size + model.hidden_size
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """Numbers in the whole model."""
+    layers = model.num_hidden_layers * layer_parameters(model)
+    return layers + embedding_parameters(model) + head_parameters(model)
+
+
+def layer_activations(model: ModelSpec, batch: BatchSpec) -> int:
+    """Bytes that one block keeps for the backward pass of one micro-batch.
+
+    Per token: nine rows of hidden width (block input, two norms and their outputs, queries before and
+    after rotation, attention's output, the residual sum), four of key width, four of feed-forward width;
+    and attention weights, before and after the softmax.
+    """
+    hidden, heads = model.hidden_size, model.num_attention_heads
+    shared = hidden * model.num_key_value_heads // heads
+    tokens = batch.sequence_length * batch.micro_batch_size
+    rows = tokens * (9 * hidden + 4 * shared + 4 * model.intermediate_size)
+    return FLOAT * (rows + 2 * heads * tokens * batch.sequence_length)
+
+
+def boundary_bytes(model: ModelSpec, batch: BatchSpec) -> int:
+    """Bytes of one micro-batch's hidden states: what crosses between stages, raw."""
+    return FLOAT * model.hidden_size * batch.sequence_length * batch.micro_batch_size
+
+
+def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
+    """Bytes the head needs for one micro-batch: logits, log-probabilities, and their gradient."""
+    return 3 * FLOAT * model.vocab_size * batch.sequence_length * batch.micro_batch_size
+
+
+def unit_memory(spec: JobSpec, parameters: int) -> int:
+    """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient."""
+    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT)
+
+
+def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
+    """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight.
+
+    The stage from layer 0 also holds the token table; the stage to the last layer, the head.
+    Raises ValueError for a range outside the model.
+    """
+    model, batch = spec.model, spec.batch
+    if not 0 <= first < end <= model.num_hidden_layers or held < 1:
+        raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
+    total = (end - first) * unit_memory(spec, layer_parameters(model))
+    total += held * ((end - first) * layer_activations(model, batch) + 2 * boundary_bytes(model, batch))
+    if first == 0:
+        total += unit_memory(spec, embedding_parameters(model))
+    if end == model.num_hidden_layers:
+        total += unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch)
+    return total

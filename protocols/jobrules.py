@@ -1,0 +1,90 @@
+"""Settings of a job file that contradict one another, beyond what any spec must obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from swarmd.protocols.jobtables import DataTable, JobFile, RunTable
+from swarmd.protocols.specrules import (
+    BYTE_VOCABULARY,
+    Fault,
+    batch_faults,
+    context_faults,
+    model_faults,
+    schedule_faults,
+)
+
+FROM_CHECKPOINT = (
+    "vocab",
+    "layers",
+    "hidden",
+    "heads",
+    "kv_heads",
+    "feed_forward",
+    "context",
+    "norm_eps",
+    "rope_theta",
+    "init_std",
+)
+SOURCES = ("data.text", "data.jsonl", "data.embedded")
+
+
+def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
+    """Settings that contradict one another. ``present``: the names that stand in the file."""
+    yield from chain(_source_faults(job.data, present), _tokenizer_faults(job, present))
+    yield from chain(batch_faults(job.batch), schedule_faults(job.schedule, job.optimizer, job.batch))
+    if job.model.checkpoint is not None:
+        yield from _checkpoint_faults(job, present)
+        yield from stage_faults(job.run, None)
+    else:
+        model = job.model.resolved(BYTE_VOCABULARY)
+        yield from chain(model_faults(model), context_faults(model, job.batch))
+        yield from stage_faults(job.run, job.model.layers)
+
+
+def stage_faults(run: RunTable, layers: int | None) -> Iterator[Fault]:
+    """More stages than layers, or a least above the most. ``layers`` is None while it is not known."""
+    least, most = run.min_stages, run.max_stages
+    both = ("run.min_stages", "run.max_stages")
+    if most is not None and least > most:
+        yield Fault(both[0], least, f"is over max_stages ({most}); use at most {most}", both)
+    for name, stages in zip(both, (least, most), strict=True):
+        if stages is not None and layers is not None and stages > layers:
+            problem = f"a stage holds at least one of the {layers} layers; use at most {layers}"
+            yield Fault(name, stages, problem, (name, "model.layers"))
+
+
+def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:
+    named = [name for name in SOURCES if name in present]
+    sources = [name for name in named if name != "data.embedded" or data.embedded]
+    if not sources and "data.embedded" in (named or ["data.embedded"]):
+        problem = 'names no text; give text = "FILE", jsonl = "FILE" or embedded = true'
+        yield Fault("data", None, problem, tuple(named))
+    for name in sources[1:]:
+        first = sources[0].removeprefix("data.")
+        value = getattr(data, name.removeprefix("data."))
+        yield Fault(name, value, f"a second source beside {first}; keep one of them", (name,))
+    if "data.field" in present and "data.jsonl" not in present:
+        yield Fault("data.field", data.field, "only jsonl has fields; remove it", ("data.field",))
+
+
+def _tokenizer_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
+    kind, file, vocab = job.tokenizer.kind, job.tokenizer.file, job.model.vocab
+    both = ("tokenizer.kind", "tokenizer.file")
+    if kind == "file" and "tokenizer.file" not in present:
+        yield Fault(both[0], kind, 'names no file; add file = "tokenizer.json"', both)
+    if kind == "bytes" and file is not None:
+        yield Fault(both[1], file, 'kind = "bytes" reads no file; remove one of them', both)
+    if kind == "bytes" and vocab is not None and vocab < BYTE_VOCABULARY and job.model.checkpoint is None:
+        problem = f"bytes need at least {BYTE_VOCABULARY}; remove it"
+        yield Fault("model.vocab", vocab, problem, (*both, "model.vocab"))
+
+
+def _checkpoint_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
+    for key in FROM_CHECKPOINT:
+        name = f"model.{key}"
+        if name in present:
+            value = getattr(job.model, key)
+            shown = float(value) if isinstance(value, str) else value
+            yield Fault(name, shown, "the checkpoint decides this; remove it", (name,))

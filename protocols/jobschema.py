@@ -1,0 +1,129 @@
+"""The settings of a job file: name, kind of value, default, and the spec field each one sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
+
+Setting = int | float | str | bool | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting. A default of None is worked out from others, or means that it is not given."""
+
+    table: str
+    """Empty: top level."""
+    key: str
+    kind: str
+    """``int``, ``number``, ``text``, ``flag`` or ``paths``."""
+    spec: str
+    """The spec field it sets; empty: none, or several."""
+    default: Setting = None
+    range: Range | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def dotted(self) -> str:
+        """The name people read: ``model.heads``, ``steps``."""
+        return f"{self.table}.{self.key}" if self.table else self.key
+
+
+def _whole(name: str, spec: str, default: int | None = None) -> Field:
+    table, _, key = name.rpartition(".")
+    return Field(table, key, "int", spec, default, range=INTEGERS[spec])
+
+
+def _number(name: str, spec: str, default: float | None = None) -> Field:
+    table, _, key = name.rpartition(".")
+    return Field(table, key, "number", spec, default, range=NUMBERS[spec])
+
+
+def _choice(name: str, spec: str, default: str | None = None) -> Field:
+    table, _, key = name.rpartition(".")
+    return Field(table, key, "text", spec, default, choices=CHOICES[spec])
+
+
+STAGES = Range(1, 512)
+
+FIELDS: tuple[Field, ...] = (
+    Field("", "name", "text", "name"),
+    _whole("seed", "seed", 0),
+    _whole("steps", "schedule.steps", 300),
+    Field("model", "checkpoint", "text", ""),
+    _whole("model.vocab", "model.vocab_size"),
+    _whole("model.layers", "model.num_hidden_layers", 8),
+    _whole("model.hidden", "model.hidden_size", 128),
+    _whole("model.heads", "model.num_attention_heads", 4),
+    _whole("model.kv_heads", "model.num_key_value_heads"),
+    _whole("model.feed_forward", "model.intermediate_size"),
+    _whole("model.context", "model.max_position_embeddings"),
+    _number("model.norm_eps", "model.rms_norm_eps", 1e-5),
+    _number("model.rope_theta", "model.rope_theta", 10000.0),
+    _number("model.init_std", "model.initializer_range", 0.02),
+    Field("model", "tie_word_embeddings", "flag", "", False),
+    _choice("tokenizer.kind", "tokenizer.kind"),
+    Field("tokenizer", "file", "text", ""),
+    Field("data", "text", "paths", ""),
+    Field("data", "jsonl", "paths", ""),
+    Field("data", "field", "text", ""),
+    Field("data", "embedded", "flag", "", False),
+    _whole("batch.sequence_length", "batch.sequence_length", 128),
+    _whole("batch.micro_batch_size", "batch.micro_batch_size", 1),
+    _whole("batch.micro_batches", "batch.micro_batches", 4),
+    _number("optimizer.lr", "optimizer.lr", 0.0015),
+    _number("optimizer.min_lr", "optimizer.min_lr"),
+    _whole("optimizer.warmup_steps", "optimizer.warmup_steps"),
+    _number("optimizer.beta1", "optimizer.beta1", 0.9),
+    _number("optimizer.beta2", "optimizer.beta2", 0.95),
+    _number("optimizer.eps", "optimizer.eps", 1e-8),
+    _number("optimizer.weight_decay", "optimizer.weight_decay", 0.1),
+    _number("optimizer.clip", "optimizer.clip", 1.0),
+    _whole("evaluation.every", "schedule.eval_every", 50),
+    _whole("evaluation.windows", "schedule.eval_windows"),
+    _whole("checkpoint.every", "schedule.checkpoint_every", 100),
+    _choice("numerics.dtype", "numerics.dtype", "float32"),
+    _choice("numerics.sum", "numerics.sum", "exact"),
+    _whole("numerics.threads", "numerics.threads", 1),
+    Field("wire", "codec", "text", "wire.forward", "raw", choices=CHOICES["wire.forward"]),
+    Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
+    Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
+)
+
+BY_NAME: dict[str, Field] = {field.dotted: field for field in FIELDS}
+BY_SPEC: dict[str, Field] = {field.spec: field for field in FIELDS if field.spec}
+TABLES: tuple[str, ...] = tuple(dict.fromkeys(field.table for field in FIELDS if field.table))
+
+OTHER_NAMES: dict[str, str] = {
+    **{
+        field.spec.rpartition(".")[2]: field.dotted
+        for field in FIELDS
+        if field.spec.rpartition(".")[2] != field.key
+    },
+    "epochs": "steps",
+    "learning_rate": "optimizer.lr",
+    "min_learning_rate": "optimizer.min_lr",
+    "warmup": "optimizer.warmup_steps",
+    "adam_beta1": "optimizer.beta1",
+    "adam_beta2": "optimizer.beta2",
+    "max_grad_norm": "optimizer.clip",
+    "grad_clip": "optimizer.clip",
+    "batch_size": "batch.micro_batch_size",
+    "gradient_accumulation_steps": "batch.micro_batches",
+    "seq_len": "batch.sequence_length",
+    "max_seq_len": "batch.sequence_length",
+    "n_layers": "model.layers",
+    "num_layers": "model.layers",
+    "n_heads": "model.heads",
+    "num_heads": "model.heads",
+    "dim": "model.hidden",
+    "d_model": "model.hidden",
+    "ffn_size": "model.feed_forward",
+}
+"""What other programs call these settings."""
+
+
+def keys_of(table: str) -> list[str]:
+    """The settings of a table, as written in the file."""
+    return [field.key for field in FIELDS if field.table == table]

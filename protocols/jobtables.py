@@ -1,0 +1,98 @@
+"""A job file as one frozen value: what the user asked for, with defaults filled in, paths not yet read.
+
+Resolving it into a ``JobSpec`` reads text, tokenizer and checkpoint; that is done elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarmd.protocols.ids import BlobHash
+from swarmd.protocols.spec import (
+    BatchSpec,
+    ModelSpec,
+    NumericsSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    WireSpec,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTable:
+    """``[model]``: sizes, or a checkpoint whose own sizes count (the ones here are then unused)."""
+
+    checkpoint: str | None
+    """A Hugging Face folder, relative to the job file; None: start from seeded weights."""
+    vocab: int | None
+    """None: the tokenizer's."""
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    feed_forward: int
+    context: int
+    norm_eps: str
+    rope_theta: str
+    init_std: str
+
+    def resolved(self, vocabulary: int, weights: BlobHash | None = None) -> ModelSpec:
+        """The model, where the tokenizer needs this vocabulary and the file asks for no other."""
+        return ModelSpec(
+            vocab_size=vocabulary if self.vocab is None else self.vocab,
+            hidden_size=self.hidden,
+            intermediate_size=self.feed_forward,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            max_position_embeddings=self.context,
+            rms_norm_eps=self.norm_eps,
+            rope_theta=self.rope_theta,
+            initializer_range=self.init_std,
+            weights=weights,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerTable:
+    """``[tokenizer]``."""
+
+    kind: str
+    """``bytes``, ``file``, or ``checkpoint``: the tokenizer.json beside the checkpoint."""
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataTable:
+    """``[data]``: exactly one of the three sources."""
+
+    text: tuple[str, ...] = ()
+    jsonl: tuple[str, ...] = ()
+    field: str = "text"
+    embedded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTable:
+    """``[run]``: how many stages are asked for. Not part of the spec: it does not change the result."""
+
+    min_stages: int
+    max_stages: int | None
+    """None: as many as the planner finds useful."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """A whole job file."""
+
+    name: str
+    seed: int
+    model: ModelTable
+    tokenizer: TokenizerTable
+    data: DataTable
+    batch: BatchSpec
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    numerics: NumericsSpec
+    wire: WireSpec
+    run: RunTable

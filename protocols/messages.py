@@ -1,0 +1,352 @@
+"""What the members of a run say to each other.
+
+A *session* is one stream from the coordinator to a member, open for as long as the member's lease. The
+coordinator speaks the messages of the first part, the member those of the second. Every message is a
+record (``records.py``) under its class name; real numbers travel as ``repr`` strings, durations as
+nanoseconds.
+
+    coordinator          member
+    Offer            →   Accepted | Declined
+    Probe            →   Profiled
+    Assign           →   Ready                 shards and weights are here, the stage is built
+    Connect          →   Connected             tensor links to both neighbours stand
+    Begin            →   StepDone*, Evaluated*, Checkpointed*, Finished
+    Heartbeat        →   Beat                  renews the lease
+    Release          →   (end of stream)
+
+A member that cannot go on says ``Failed`` at any time. Beside sessions, members ask each other for
+blobs (``GetBlob``) and for tickets to a tensor link (``OpenLink``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from swarmd.protocols.checkpoint import UnitState
+from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.ids import BlobHash, NetworkId, PeerId, RunId, SpecId, run_id_of
+from swarmd.protocols.records import from_value, to_value
+from swarmd.protocols.signing import Sign, Signed, parse_signed, sign, verify
+from swarmd.protocols.spec import MAX_SPEC_BYTES
+
+SESSION_PROTOCOL = "/swarmd/run/1"
+BLOB_PROTOCOL = "/swarmd/blob/1"
+LINK_PROTOCOL = "/swarmd/link/1"
+
+MAX_SESSION_MESSAGE = MAX_SPEC_BYTES + 4096
+MAX_STATEMENT_BYTES = 1 << 18
+MAX_STAGES = 1024
+
+_RUN_TAG = "swarmd/run/1"
+_PLAN_TAG = "swarmd/plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatement:
+    """The submitter's word that this run is its own. Its fields give the run id."""
+
+    network: NetworkId
+    spec: SpecId
+    submitter: PeerId
+    nonce: bytes
+    created: int
+    """Unix seconds; advisory."""
+
+    def __post_init__(self) -> None:
+        if len(self.nonce) != 16:
+            raise ValueError("a nonce has 16 bytes")
+
+    @property
+    def run(self) -> RunId:
+        """The run's id."""
+        return run_id_of(self.network, self.spec, self.submitter, self.nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class StageAssignment:
+    """Who holds which layers: ``[first, end)``."""
+
+    peer: PeerId
+    first: int
+    end: int
+    credit: int
+    """Micro-batches the stage may hold between forward and backward."""
+    addresses: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first < self.end or self.credit < 1 or len(self.addresses) > 16:
+            raise ValueError("an impossible stage")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The numbered assignment of stages; a member believes the highest (term, number) it has seen."""
+
+    run: RunId
+    term: int
+    number: int
+    stages: tuple[StageAssignment, ...]
+    checkpoint: BlobHash | None
+    """Manifest that the stages start from; None: seeded weights at version 0."""
+    members: tuple[PeerId, ...] = ()
+    """Who else may fetch the run's blobs."""
+
+    def __post_init__(self) -> None:
+        ends = (0, *(stage.end for stage in self.stages))
+        if not 1 <= len(self.stages) <= MAX_STAGES or any(
+            stage.first != end for stage, end in zip(self.stages, ends, strict=False)
+        ):
+            raise ValueError("stages must cover the layers in order, without a gap")
+        if len({stage.peer for stage in self.stages}) != len(self.stages) or self.term < 1 or self.number < 1:
+            raise ValueError("a peer holds one stage; terms and plan numbers start at 1")
+
+
+def sign_run(statement: RunStatement, key: Sign) -> bytes:
+    """The signed wire form of a run statement."""
+    return sign(_RUN_TAG, statement.network, statement.submitter, key, to_value(statement)).to_bytes()
+
+
+def open_run(raw: bytes, network: NetworkId) -> RunStatement:
+    """The statement inside, once its signature holds. Raises ProtocolViolation."""
+    signed = parse_signed(raw, limit=MAX_STATEMENT_BYTES)
+    statement = from_value(RunStatement, verify(_RUN_TAG, network, signed, limit=MAX_STATEMENT_BYTES))
+    if statement.submitter != signed.signer or statement.network != network:
+        raise ProtocolViolation("a run statement signed by another than its submitter")
+    return statement
+
+
+def sign_plan(plan: Plan, network: NetworkId, signer: PeerId, key: Sign) -> bytes:
+    """The signed wire form of a plan."""
+    return sign(_PLAN_TAG, network, signer, key, to_value(plan)).to_bytes()
+
+
+def open_plan(raw: bytes, network: NetworkId, coordinator: PeerId) -> Plan:
+    """The plan inside, once the coordinator's signature holds. Raises ProtocolViolation."""
+    signed: Signed = parse_signed(raw, limit=MAX_STATEMENT_BYTES)
+    if signed.signer != coordinator:
+        raise ProtocolViolation("a plan signed by another than the run's coordinator")
+    return from_value(Plan, verify(_PLAN_TAG, network, signed, limit=MAX_STATEMENT_BYTES))
+
+
+def real(text: str) -> float:
+    """A finite number from its ``repr``. Raises ValueError."""
+    number = float(text)
+    if not isfinite(number) or repr(number) != text:
+        raise ValueError(f"{text!r} is not the repr of a finite number")
+    return number
+
+
+# --- the coordinator says
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Will you take a stage of this run?"""
+
+    statement: bytes
+    spec: bytes
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Time one micro-batch of this run's shape on your device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Hold stage ``stage`` of this plan: fetch what it needs and build it."""
+
+    plan: bytes
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Dial your neighbours' tensor ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The lease goes on."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The lease ends now."""
+
+    reason: str
+
+
+# --- a member says
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A stage is kept free for you for this long without a heartbeat."""
+
+    lease_seconds: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """No, and why; nothing was kept."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What the probe micro-batch took here: forward and backward together."""
+
+    layer_ns: int
+    embed_ns: int
+    head_ns: int
+    memory_bytes: int
+    uplink_bytes_per_s: int
+    """0: not measured."""
+    numerics: str
+
+    def __post_init__(self) -> None:
+        if not all(0 < each < 1 << 50 for each in (self.layer_ns, self.embed_ns, self.head_ns, self.memory_bytes)):
+            raise ValueError("a profile without a positive time or memory")
+        if not 0 <= self.uplink_bytes_per_s < 1 << 50 or len(self.numerics) > 200:
+            raise ValueError("a profile with an absurd uplink or class")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The stage is built, at this many optimizer steps."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Both neighbours' links stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """The stage committed a step."""
+
+    step: int
+    loss: str | None
+    """Mean training loss in nats; from the last stage only."""
+    squared_norms: tuple[str, ...]
+    """One per unit of the stage, before clipping."""
+
+    def __post_init__(self) -> None:
+        for text in (*self.squared_norms, *((self.loss,) if self.loss is not None else ())):
+            real(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Held-out loss in nats per token at the weights of ``step``; from the last stage."""
+
+    step: int
+    loss: str
+
+    def __post_init__(self) -> None:
+        real(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """The stage's units at the weights of ``step`` can be fetched from here."""
+
+    step: int
+    units: tuple[UnitState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The stage committed the last step and has nothing left to do."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The stage cannot go on."""
+
+    code: str
+    message: str
+    peer: str
+    """The neighbour it lost, if that is why; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """How the stage is doing; all counters rise from the session's start."""
+
+    number: int
+    step: int
+    micro_batches: int
+    busy_ns: int
+    forward_ns: int
+    """Mean of one micro-batch."""
+    backward_ns: int
+    bytes_sent: int
+    bytes_received: int
+    cpu_ns: int
+    """Of the whole node: daemon and compute process."""
+
+
+# --- members ask each other
+
+
+@dataclass(frozen=True, slots=True)
+class GetBlob:
+    """Send me this blob of this run."""
+
+    run: RunId
+    blob: BlobHash
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHead:
+    """This many raw bytes follow."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLink:
+    """I hold ``from_stage``; give me a ticket to send tensors to your ``to_stage``."""
+
+    run: RunId
+    term: int
+    plan: int
+    from_stage: int
+    to_stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTicket:
+    """Where to connect, what the certificate must hash to, and what to show."""
+
+    ticket: bytes
+    certificate: bytes
+    port: int
+
+    def __post_init__(self) -> None:
+        if len(self.ticket) != 32 or len(self.certificate) != 32 or not 0 < self.port < 65536:
+            raise ValueError("an impossible ticket")
+
+
+FROM_COORDINATOR: tuple[type[object], ...] = (Offer, Probe, Assign, Connect, Begin, Heartbeat, Release)
+FROM_MEMBER: tuple[type[object], ...] = (
+    Accepted, Declined, Profiled, Ready, Connected, StepDone, Evaluated, Checkpointed, Finished, Failed, Beat,
+)  # fmt: skip

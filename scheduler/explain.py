@@ -1,0 +1,67 @@
+"""The planner's reasons, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swarmd.protocols.errors import RunFailed
+from swarmd.protocols.ids import short
+from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
+
+
+def why_here(worker: WorkerProfile, first: int, end: int, time: float, uplink: float, period: float) -> str:
+    """Why a peer holds layers ``first`` to ``end - 1``."""
+    layers = f"layers {first}-{end - 1}" if end - first > 1 else f"layer {first}"
+    bound = ", set by its uplink" if uplink == time > 0 else ""
+    share = "the slowest stage" if time == period else f"of {milliseconds(period)}"
+    return f"{short(worker.peer)}: {layers}, {milliseconds(time)}{bound}, {share}"
+
+
+def why_left_out(worker: WorkerProfile, model: ModelProfile, period: float, least: int, most: int) -> str:
+    """Why a usable peer has no stage in a plan of this period."""
+    name = f"left out {short(worker.peer)}"
+    uplink = worker.uplink_seconds(model, Place.MIDDLE)
+    if not any(worker.fitting_layers(model, place) for place in Place):
+        return f"{name}: its {size(worker.memory_bytes)} of memory hold no layer of {size(model.layer_bytes)}"
+    if uplink > period:
+        return f"{name}: its uplink needs {milliseconds(uplink)} a micro-batch"
+    if worker.seconds_per_layer > period:
+        return f"{name}: one layer takes it {milliseconds(worker.seconds_per_layer)}"
+    return f"{name}: no pipeline of {least} to {most} stages is faster with it"
+
+
+def why_unlike(worker: WorkerProfile) -> str:
+    """Why a peer was not usable at all."""
+    return f"left out {short(worker.peer)}: its numerics class {worker.numerics} is not the run's"
+
+
+def too_few(usable: int, layers: int, least: int, most: int | None) -> RunFailed:
+    """No pipeline has the number of stages asked for."""
+    allowed = "any number of" if most is None else f"at most {most}"
+    return RunFailed(
+        f"a pipeline of {least} or more stages cannot be made: there are {usable} usable peers and "
+        f"{layers} layers, and the job allows {allowed} stages",
+        hint="start more peers, or ask for fewer stages",
+    )
+
+
+def does_not_fit(
+    workers: Sequence[WorkerProfile], model: ModelProfile, fitting: int, least: int, most: int
+) -> RunFailed:
+    """No split is within every peer's memory."""
+    need, have = model.memory(model.layers, Place.ONLY), sum(worker.memory_bytes for worker in workers)
+    return RunFailed(
+        f"the model does not fit the peers' memory: it needs {size(need)} and they lend {size(have)}; "
+        f"{fitting} of its {model.layers} layers fit a pipeline of {least} to {most} stages",
+        hint="start more peers, raise their memory limit, or use a smaller model or micro-batch",
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    """A time, to three digits."""
+    return f"{seconds * 1000:.3g} ms"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count:,} bytes"

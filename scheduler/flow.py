@@ -1,0 +1,230 @@
+"""The schedule ``flow-sync``: what one stage does next, decided from what has arrived.
+
+No table is made beforehand. A stage looks at what is ready and takes the first of:
+
+    1. a backward whose gradient has arrived     frees memory here, and feeds the stage before
+    2. the commit of step ``version + 1``        when all its micro-batches have been through backward
+    3. an evaluation batch of ``version``        while that version's evaluation is not through
+    4. a forward of step ``version + 1``         while fewer micro-batches are held than the credit
+    5. nothing                                   until something arrives
+
+``version`` counts the steps committed here. What a micro-batch of a step goes through at one stage:
+
+    state      leaves it by                what that means
+    absent     ``forward_arrived``         its input is here; the first stage makes its own
+    waiting    ``choose`` gives Forward    computed; its activations are held and use one credit
+    held       ``backward_arrived``        its output's gradient is here; the last stage makes its own
+    ready      ``choose`` gives Backward   its gradient is in the step's sum; the credit is free again
+    summed     ``choose`` gives Commit     with all the others: ``version`` is one higher
+
+An evaluation batch is only absent, waiting, then evaluated: it holds nothing. Weights change at a commit
+alone, so all evaluations of version t come after the commit of step t and before the forwards of step t + 1.
+
+There is no barrier between stages: the last stage may commit while the first still waits for
+gradients. A stage that has committed can be one step ahead of the stage it sends to, never two, because its
+commit needed that stage's backwards. So inputs of step ``version + 2`` are kept, and later ones are a lie.
+
+The credit bounds what a stage holds, and by that what it sends ahead: at most its credit of forwards, and
+one evaluation's batches, wait at the next stage. ``credits`` gives the number that hides a link's delay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TypeAlias
+
+from swarmd.protocols.errors import ProtocolViolation
+from swarmd.scheduler.inbox import Inbox
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Run the forward pass of a micro-batch, hold its activations, send its output on."""
+
+    step: int
+    micro_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """Run the backward pass of a held micro-batch, add its gradient, send its input's gradient back."""
+
+    step: int
+    micro_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Step the optimizer with the sum of exactly the step's micro-batches."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Run a held-out batch forward with the weights that step ``step`` left; hold nothing."""
+
+    step: int
+    batch: int
+
+
+Action: TypeAlias = Forward | Backward | Commit | Evaluate
+
+
+class FlowStage:
+    """The choice machine of one stage.
+
+    ``choose`` counts what it gives as done: carry each action out before asking again. The ``*_arrived``
+    methods raise ProtocolViolation for what no honest neighbour sends, and leave the machine as it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: int,
+        stages: int,
+        micro_batches: int,
+        steps: int,
+        credit: int,
+        evaluation_steps: frozenset[int] = frozenset(),
+        evaluation_batches: int = 0,
+        version: int = 0,
+    ) -> None:
+        """A stage whose loaded weights are of step ``version``.
+
+        ``evaluation_steps`` may hold 0, the untrained model. Raises ValueError for numbers of no stage.
+        """
+        if not (0 <= stage < stages and micro_batches > 0 and credit > 0 and 0 <= version <= steps):
+            raise ValueError("no such stage: check stage, stages, micro_batches, credit, version and steps")
+        self.version = version
+        self.steps = steps
+        self.credit = credit
+        self._first = stage == 0
+        self._last = stage == stages - 1
+        self._forwards = Inbox("micro-batch", micro_batches)
+        self._evaluations = Inbox("evaluation batch", evaluation_batches)
+        self._evaluation_steps = evaluation_steps if evaluation_batches else frozenset[int]()
+        self._held: set[int] = set()
+        self._ready: deque[int] = deque()
+        self._summed = 0
+        self._begin_version()
+
+    @property
+    def held(self) -> int:
+        """Micro-batches whose activations are in memory; never more than the credit."""
+        return len(self._held) + len(self._ready)
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step is committed and its evaluation, if it has one, is through."""
+        return self.version == self.steps and not self._evaluating
+
+    def forward_arrived(self, step: int, micro_batch: int) -> None:
+        """The stage before sent a micro-batch's activations."""
+        if self._first or not self.version < step <= min(self.version + 2, self.steps):
+            raise ProtocolViolation(f"a forward of step {step} at a stage of version {self.version}")
+        self._forwards.add(step, micro_batch)
+
+    def evaluation_arrived(self, step: int, batch: int) -> None:
+        """The stage before sent a held-out batch's activations, made with the weights of ``step``."""
+        near = self.version <= step <= self.version + 1
+        if self._first or not near or step not in self._evaluation_steps:
+            raise ProtocolViolation(f"an evaluation of step {step} at a stage of version {self.version}")
+        self._evaluations.add(step, batch)
+
+    def backward_arrived(self, step: int, micro_batch: int) -> None:
+        """The stage after sent the gradient of what we sent it."""
+        if self._last or step != self.version + 1 or micro_batch not in self._held:
+            raise ProtocolViolation(f"nothing here waits for gradient {micro_batch} of step {step}")
+        self._held.remove(micro_batch)
+        self._ready.append(micro_batch)
+
+    def choose(self) -> Action | None:
+        """What to do now; None until something arrives, or for good once ``done``."""
+        return self._backward() or self._commit() or self._evaluate() or self._forward()
+
+    def waiting_for(self) -> str:
+        """Why ``choose`` gave nothing, for people."""
+        if self.done:
+            return "nothing: all steps are committed"
+        if self._evaluating:
+            return f"an evaluation batch of step {self.version}"
+        what = "a gradient" if self.held == self.credit else "a gradient or a forward"
+        return f"{what} of step {self.version + 1}; {self.held} of {self.credit} credits are used"
+
+    @property
+    def _evaluating(self) -> bool:
+        return self.version in self._evaluation_steps and not self._evaluations.emptied(self.version)
+
+    def _backward(self) -> Backward | None:
+        if not self._ready:
+            return None
+        self._summed += 1
+        return Backward(self.version + 1, self._ready.popleft())
+
+    def _commit(self) -> Commit | None:
+        if self._summed < self._forwards.size:
+            return None
+        self.version += 1
+        self._summed = 0
+        self._forwards.forget(self.version)
+        self._evaluations.forget(self.version - 1)
+        self._begin_version()
+        return Commit(self.version)
+
+    def _evaluate(self) -> Evaluate | None:
+        batch = self._evaluations.take(self.version) if self._evaluating else None
+        return None if batch is None else Evaluate(self.version, batch)
+
+    def _forward(self) -> Forward | None:
+        if self.held >= self.credit or self._evaluating:
+            return None
+        micro_batch = self._forwards.take(self.version + 1)
+        if micro_batch is None:
+            return None
+        if self._last:
+            self._ready.append(micro_batch)
+        else:
+            self._held.add(micro_batch)
+        return Forward(self.version + 1, micro_batch)
+
+    def _begin_version(self) -> None:
+        """The first stage is nobody's receiver: its inputs are there as soon as the version is."""
+        if self._first and self.version in self._evaluation_steps:
+            self._evaluations.fill(self.version)
+        if self._first and self.version < self.steps:
+            self._forwards.fill(self.version + 1)
+
+
+def credits(
+    stage: int,
+    stages: int,
+    *,
+    forward: float,
+    backward: float,
+    transfer: float,
+    round_trip: float,
+    period: float,
+    slack: int = 1,
+) -> int:
+    """How many micro-batches a stage must hold so that no link's delay makes anybody wait.
+
+    Little's law: what is under way is rate times time. A micro-batch is away from this stage while it passes
+    the ``stages - stage`` stages from here on, both ways, and the links between them; one comes back every
+    ``period`` seconds, the time of the slowest stage. All times are seconds per micro-batch: ``forward`` and
+    ``backward`` of a typical stage, ``transfer`` over a link one way, ``round_trip`` of an empty message.
+
+    Raises ValueError for a period that is not above zero, or a time that is no finite number.
+    """
+    if not period > 0:
+        raise ValueError("the period must be above zero")
+    try:
+        compute = Fraction(forward) + Fraction(backward)
+        link = 2 * Fraction(transfer) + Fraction(round_trip)
+        away = (stages - stage) * compute + (stages - 1 - stage) * link
+        return max(1, ceil(away / Fraction(period)) + slack)
+    except OverflowError as error:
+        raise ValueError("a time is not finite") from error

@@ -1,0 +1,163 @@
+"""Which peer holds which layers: the split whose slowest stage is fastest.
+
+A stage is one peer and a contiguous range of at least one layer, within its memory. Its time per
+micro-batch is the larger of computing and sending; the slowest stage's time is the pipeline's period.
+
+The layers of a model are all alike, so at a given period T a peer is described by four numbers: the most
+layers it can take as the only, the first, a middle or the last stage. Whether T can be met is then a
+question about sums, whatever the order of the middle stages, and ``swarmd.scheduler.team`` answers it
+exactly. The best period is the time of some stage, one of finitely many: a binary search over
+those finds it (parametric search). All comparisons are between values of one function,
+``WorkerProfile.seconds``, so no tolerance is needed, and every node computes the same plan.
+
+Among the plans of the best period the one with fewest stages is taken; what its peers could take beyond
+the model's layers is cut away where the time is longest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from swarmd.protocols.ids import PeerId
+from swarmd.scheduler import explain
+from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
+from swarmd.scheduler.team import Offer, Role, best_teams
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A peer and its layers, ``first`` to ``end - 1``."""
+
+    peer: PeerId
+    first: int
+    end: int
+    seconds: float
+    """Per micro-batch, forward and backward."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A whole pipeline, in order. ``reason`` also says why peers were left out."""
+
+    stages: tuple[StagePlan, ...]
+    bottleneck_seconds: float
+    reason: str
+
+
+def partition(
+    workers: Sequence[WorkerProfile],
+    model: ModelProfile,
+    *,
+    min_stages: int = 1,
+    max_stages: int | None = None,
+    numerics: str | None = None,
+) -> Partition:
+    """The fastest pipeline of ``min_stages`` to ``max_stages`` of these peers.
+
+    With ``numerics``, only peers of that class count. The order of ``workers`` does not matter.
+
+    Raises:
+        RunFailed: there is none; the message says what is short, with how much is needed and there.
+    """
+    usable = sorted((w for w in workers if numerics in (None, w.numerics)), key=lambda worker: worker.peer)
+    most = min(len(usable), model.layers, max_stages or model.layers)
+    least = max(1, min_stages)
+    if least > most:
+        raise explain.too_few(len(usable), model.layers, least, max_stages)
+    search = _Search(usable, model, least, most)
+    team = search.fastest()
+    if team is None:
+        raise explain.does_not_fit(search.workers, model, search.layers_that_fit(), search.least, most)
+    return _explained(search, _trimmed(search, team), [w for w in workers if w not in usable])
+
+
+class _Search:
+    """One planning problem: each peer's time by place and number of layers, as far as its memory goes."""
+
+    def __init__(self, workers: list[WorkerProfile], model: ModelProfile, least: int, most: int) -> None:
+        self.workers = workers
+        self.model = model
+        self.least = least
+        self.most = most
+        self._times = [{place: self._time_table(worker, place) for place in Place} for worker in workers]
+
+    def fastest(self) -> tuple[Role, ...] | None:
+        """The team of fewest stages that meets the best period; None when no period helps."""
+        periods = sorted({time for table in self._times for times in table.values() for time in times})
+        low, high = 0, len(periods) - 1
+        if not periods or self._team(periods[high]) is None:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._team(periods[middle]) else (middle + 1, high)
+        return self._team(periods[low])
+
+    def layers_that_fit(self) -> int:
+        """The most layers that any allowed team's memory holds."""
+        teams = best_teams(self._offers(float("inf")), self.most)
+        return max((sum(r.layers for r in t) for s, t in teams.items() if s >= self.least), default=0)
+
+    def _team(self, period: float) -> tuple[Role, ...] | None:
+        teams = best_teams(self._offers(period), self.most)
+        enough = (s for s in range(self.least, self.most + 1) if s in teams and self._covers(teams[s]))
+        return next((teams[stages] for stages in enough), None)
+
+    def _covers(self, team: tuple[Role, ...]) -> bool:
+        return sum(role.layers for role in team) >= self.model.layers
+
+    def _offers(self, period: float) -> list[Offer]:
+        return [
+            Offer({place: bisect_right(times, period) for place, times in table.items()})
+            for table in self._times
+        ]
+
+    def _time_table(self, worker: WorkerProfile, place: Place) -> list[float]:
+        fitting = worker.fitting_layers(self.model, place)
+        return [worker.seconds(self.model, layers, place) for layers in range(1, fitting + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    worker: WorkerProfile
+    place: Place
+    layers: int
+
+
+def _trimmed(search: _Search, team: tuple[Role, ...]) -> list[_Share]:
+    """Exactly the model's layers: the surplus is cut away where the time is longest."""
+    shares = [_Share(search.workers[role.worker], role.place, role.layers) for role in team]
+    for _ in range(sum(share.layers for share in shares) - search.model.layers):
+        longest = max(
+            (i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: _time(search, shares[i])
+        )
+        shares[longest] = replace(shares[longest], layers=shares[longest].layers - 1)
+    return shares
+
+
+def _time(search: _Search, share: _Share) -> float:
+    return share.worker.seconds(search.model, share.layers, share.place)
+
+
+def _explained(search: _Search, shares: list[_Share], unlike: list[WorkerProfile]) -> Partition:
+    period = max(_time(search, share) for share in shares)
+    stages: list[StagePlan] = []
+    end = 0
+    for share in shares:
+        first, end = end, end + share.layers
+        time = _time(search, share)
+        why = explain.why_here(
+            share.worker, first, end, time, share.worker.uplink_seconds(search.model, share.place), period
+        )
+        stages.append(StagePlan(share.worker.peer, first, end, time, why))
+    chosen = {stage.peer for stage in stages}
+    left = [
+        explain.why_left_out(worker, search.model, period, search.least, search.most)
+        for worker in search.workers
+        if worker.peer not in chosen
+    ]
+    summary = f"{len(stages)} stages, one micro-batch every {explain.milliseconds(period)}"
+    told = [summary, *(stage.reason for stage in stages), *left, *map(explain.why_unlike, unlike)]
+    return Partition(tuple(stages), period, "; ".join(told))

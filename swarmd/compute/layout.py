@@ -1,0 +1,51 @@
+"""How the slots of a stage are shared out.
+
+Frames from the stage before, frames from the stage after, and frames on their way out each have slots
+of their own, so that no direction can starve another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarmd.protocols.spec import JobSpec
+
+SLOTS_PER_POOL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLayout:
+    """Slot numbers by use; ``slot_bytes`` holds one boundary tensor."""
+
+    slot_bytes: int
+
+    @property
+    def from_previous(self) -> range:
+        """Activations that arrive."""
+        return range(0, SLOTS_PER_POOL)
+
+    @property
+    def from_next(self) -> range:
+        """Gradients that arrive."""
+        return range(SLOTS_PER_POOL, 2 * SLOTS_PER_POOL)
+
+    @property
+    def outgoing(self) -> range:
+        """Either, on its way out."""
+        return range(2 * SLOTS_PER_POOL, 3 * SLOTS_PER_POOL)
+
+    @property
+    def count(self) -> int:
+        """All slots."""
+        return 3 * SLOTS_PER_POOL
+
+
+def boundary_shape(spec: JobSpec) -> tuple[int, int, int]:
+    """Shape of a boundary tensor: sequences, tokens, hidden size."""
+    return (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
+
+
+def layout_of(spec: JobSpec) -> SlotLayout:
+    """The layout for a run; boundary tensors travel as float32."""
+    sequences, tokens, hidden = boundary_shape(spec)
+    return SlotLayout(slot_bytes=sequences * tokens * hidden * 4)

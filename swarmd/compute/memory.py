@@ -1,0 +1,64 @@
+"""Shared memory for tensors: an unnamed file that both processes map, cut into fixed slots.
+
+The file has no name in any folder, so nothing is left behind however either process ends. A slot has
+one owner at a time: whoever fills it hands it over by message and gets it back by message.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import queue
+import tempfile
+
+
+class SlotMemory:
+    """``count`` slots of ``size`` bytes over the file behind ``handle``."""
+
+    def __init__(self, handle: int, count: int, size: int) -> None:
+        self.handle, self.count, self.size = handle, count, size
+        self._map = mmap.mmap(handle, count * size)
+        self._view = memoryview(self._map)
+
+    def slot(self, index: int, length: int) -> memoryview:
+        """The first ``length`` bytes of a slot, writable."""
+        if not 0 <= index < self.count or not 0 <= length <= self.size:
+            raise IndexError(f"slot {index} of {self.count}, {length} of {self.size} bytes")
+        return self._view[index * self.size : index * self.size + length]
+
+    def close(self) -> None:
+        """Unmap, unless a reader still holds a view; the mapping then goes with the process."""
+        try:
+            self._view.release()
+            self._map.close()
+        except BufferError:
+            pass  # a link's thread still holds a view; the pages go when it lets go
+
+
+class SlotPool:
+    """Which of some slots are free. Taking one waits until there is one."""
+
+    def __init__(self, slots: range) -> None:
+        self.slots = slots
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in slots:
+            self._free.put(slot)
+
+    def take(self, seconds: float | None) -> int:
+        """A free slot, waiting for one. Raises queue.Empty when none comes free in time."""
+        return self._free.get(timeout=seconds)
+
+    def give(self, slot: int) -> None:
+        """A slot is free again."""
+        self._free.put(slot)
+
+
+def unnamed_file(size: int) -> int:
+    """A handle of a file of ``size`` zero bytes that has no name anywhere."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("swarmd", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            handle = os.dup(file.fileno())
+    os.ftruncate(handle, size)
+    return handle

@@ -1,0 +1,145 @@
+"""What the daemon and its compute process say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarmd.protocols.checkpoint import UnitState
+from swarmd.protocols.ids import BlobHash, RunId
+from swarmd.protocols.tensors import FrameHeader
+
+# --- to the compute process
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Time one micro-batch of this spec's shape."""
+
+    spec: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Build a stage: layers ``[first, end)``, the ``stage``-th of ``stages``."""
+
+    spec: bytes
+    run: RunId
+    term: int
+    plan: int
+    stage: int
+    stages: int
+    first: int
+    end: int
+    credit: int
+    checkpoint: BlobHash | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Train until the last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A tensor frame lies in this slot."""
+
+    header: FrameHeader
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The bytes of an outgoing slot are on the wire; it may be used again."""
+
+    slot: int
+
+
+# --- from the compute process
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Forward and backward of one micro-batch, in nanoseconds."""
+
+    layer_ns: int
+    embed_ns: int
+    head_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The stage is built, at this many optimizer steps."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Send the frame in this slot to the next stage, or to the one before."""
+
+    header: FrameHeader
+    slot: int
+    to_next: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An incoming slot was read; it may be used again."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Totals since the start."""
+
+    micro_batches: int
+    busy_ns: int
+    forward_ns: int
+    backward_ns: int
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step is committed."""
+
+    step: int
+    loss: str | None
+    squared_norms: tuple[str, ...]
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Held-out loss at the weights of a step, in nats per token."""
+
+    step: int
+    loss: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The stage's units at a step are in the blob store."""
+
+    step: int
+    units: tuple[UnitState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The stage cannot go on."""
+
+    code: str
+    message: str
+
+
+TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Arrived, Sent)
+FROM_WORKER: tuple[type[object], ...] = (Timed, Loaded, Outgoing, Taken, Stepped, Scored, Stored, Done, Broken)

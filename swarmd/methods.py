@@ -1,0 +1,153 @@
+"""What the daemon answers on its control socket (``protocols.control`` lists the methods)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import trio
+
+from swarmd import __version__
+from swarmd.config import Origins, shown
+from swarmd.control import Method, param
+from swarmd.device import Device
+from swarmd.gpu.telemetry import live
+from swarmd.protocols.advert_book import AdvertBook
+from swarmd.protocols.control import FINAL_STATES, NodeView, PeerView, Snapshot, as_json
+from swarmd.protocols.ids import PeerId
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.manager import Runs
+from swarmd.runs.record import RunRecord
+from swarmd.runs.view import run_view, state_words
+from swarmd.views import idle_reason, peer_view
+
+Answer = dict[str, Any]
+MIN_WATCH_SECONDS = 0.1
+MAX_WATCH_SECONDS = 60.0
+SHOWN_EVENTS = 100
+
+
+class Methods:
+    """Answers questions from what the node's parts hold; changes things only through ``Runs``."""
+
+    def __init__(
+        self,
+        deps: RunDeps,
+        runs: Runs,
+        book: AdvertBook,
+        device: Device,
+        origins: Origins,
+        counters: Callable[[], dict[str, int]],
+        shut_down: Callable[[], None],
+    ) -> None:
+        self._deps, self._runs, self._book, self._device = deps, runs, book, device
+        self._origins, self._counters, self._shut_down = origins, counters, shut_down
+        self._started = time.monotonic()
+
+    def table(self) -> dict[str, Method]:
+        """Every method by its name."""
+        return {
+            "status": self._status,
+            "peers": self._peers,
+            "config": self._config,
+            "submit": self._submit,
+            "resume": self._resume,
+            "jobs": self._jobs,
+            "job": self._job,
+            "logs": self._logs,
+            "watch": self._watch,
+            "stop": self._stop,
+            "shutdown": self._shutdown,
+        }
+
+    async def _status(self, params: Answer) -> Answer:
+        return as_json(self._node_view())
+
+    async def _peers(self, params: Answer) -> Answer:
+        return {"peers": [as_json(view) for view in self._peer_views()]}
+
+    async def _config(self, params: Answer) -> Answer:
+        return {"settings": shown(self._deps.config, self._origins)}
+
+    async def _submit(self, params: Answer) -> Answer:
+        return {"run": (await self._runs.submit(param(params, "path", str))).run}
+
+    async def _resume(self, params: Answer) -> Answer:
+        return {"run": (await self._runs.resume(param(params, "run", str))).run}
+
+    async def _jobs(self, params: Answer) -> Answer:
+        return {"jobs": [as_json(self._run_view(record)) for record in self._runs.records]}
+
+    async def _job(self, params: Answer) -> Answer:
+        return as_json(self._run_view(self._runs.find(param(params, "run", str))))
+
+    async def _stop(self, params: Answer) -> Answer:
+        return {"run": self._runs.stop(param(params, "run", str), "stopped by its user").run}
+
+    async def _shutdown(self, params: Answer) -> Answer:
+        trio.lowlevel.current_trio_token().run_sync_soon(self._shut_down)
+        return {}
+
+    async def _logs(self, params: Answer) -> AsyncGenerator[Answer, None]:
+        run = self._runs.find(param(params, "run", str)).run
+        last = 0
+        while page := await self._deps.storage.events(run, after=last):
+            for last, event in page:
+                yield as_json(event)
+        if not param(params, "follow", bool, default=False):
+            return
+        async with aclosing(self._deps.events.subscribe(run=run, past=False)) as events:
+            async for event in events:
+                yield as_json(event)
+
+    async def _watch(self, params: Answer) -> AsyncGenerator[Answer, None]:
+        prefix = params.get("run")
+        record = self._runs.find(param(params, "run", str)) if prefix is not None else None
+        every = float(params.get("every") or 0.5)
+        every = min(max(every, MIN_WATCH_SECONDS), MAX_WATCH_SECONDS)
+        while True:
+            shown_run = record or next(iter(self._runs.records), None)
+            over = record is not None and state_words(record)[0] in FINAL_STATES
+            yield as_json(self._snapshot(shown_run))
+            if over:
+                return
+            with trio.move_on_after(every):
+                await self._runs.changed.wait()
+
+    def _snapshot(self, record: RunRecord | None) -> Snapshot:
+        events = self._deps.events.recent(SHOWN_EVENTS)
+        run = None if record is None else self._run_view(record)
+        return Snapshot(
+            now=time.time(), node=self._node_view(), peers=tuple(self._peer_views()), run=run, events=events
+        )
+
+    def _run_view(self, record: RunRecord) -> Any:  # noqa: ANN401 - any view
+        names: dict[PeerId, str] = {known.peer: known.advert.name for known in self._book.live(time.time())}
+        names[self._deps.identity.peer] = self._deps.config.name
+        return run_view(record, names, time.time())
+
+    def _peer_views(self) -> list[PeerView]:
+        now, connected = time.time(), self._deps.transport.connected()
+        return [peer_view(known, known.peer in connected, now) for known in self._book.live(now)]
+
+    def _node_view(self) -> NodeView:
+        deps, me = self._deps, self._deps.identity.peer
+        peers = len(self._book.live(time.time()))
+        return NodeView(
+            version=__version__,
+            peer=me,
+            pid=os.getpid(),
+            network=deps.network.name,
+            addresses=tuple(f"{address}/p2p/{me}" for address in deps.transport.addresses()),
+            state_dir=str(deps.paths.state_dir),
+            uptime=time.monotonic() - self._started,
+            device=live(self._device.view) if self._device.view else None,
+            peers=peers,
+            hosting=tuple(deps.leases.held),
+            idle_reason=idle_reason(deps.config, deps.leases, self._device.view is not None, peers),
+            runs=len(self._runs.records),
+            counters=self._counters(),
+        )

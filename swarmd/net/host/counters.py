@@ -1,0 +1,33 @@
+"""Totals since the start, by name."""
+
+from __future__ import annotations
+
+NAMES = (
+    "handler_errors",  # exceptions that left a stream handler
+    "streams_lost",  # handlers that ended because the peer went away
+    "streams_over_cap",  # streams reset because the peer held too many
+    "read_deadlines",  # reads that waited too long
+    "write_deadlines",  # writes whose reader took nothing for too long
+    "negotiations_failed",  # streams that never agreed on a protocol
+    "malformed_frames",  # connections closed for breaking the multiplexer's rules
+    "handshakes_failed",  # inbound connections that did not become secure in time
+    "connections_refused",  # inbound connections over a limit
+    "peers_frozen",  # connections closed because the peer answered no ping
+    "dials_failed",  # dials in which no address answered
+    "records_refused",  # records that failed the check
+)
+
+
+class Counters:
+    """A dictionary of totals; every name is there from the start."""
+
+    def __init__(self) -> None:
+        self._totals = dict.fromkeys(NAMES, 0)
+
+    def add(self, name: str) -> None:
+        """One more of ``name``, which must be one of NAMES."""
+        self._totals[name] += 1
+
+    def snapshot(self) -> dict[str, int]:
+        """A copy."""
+        return dict(self._totals)

@@ -1,0 +1,127 @@
+"""The thread's half of a sending link: a queue, and the writing of it in few, full TLS records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from swarmd.net.tensorlink.pacing import Pacer
+from swarmd.net.tensorlink.wire import WireWriter
+from swarmd.protocols.errors import PeerLost
+from swarmd.protocols.tensors import Ping, encode_header
+
+_RECORD_BYTES = 16 * 1024
+_PACED_BYTES = 64 * 1024
+
+
+def nothing() -> None:
+    """The ``done`` of a message that borrows no memory."""
+    return
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A message in the queue."""
+
+    head: bytes
+    kind: str
+    payload: memoryview | None = None
+    done: Callable[[], None] = nothing
+    last: bool = False
+
+
+class Outbox:
+    """``put`` and ``stop`` from any thread; ``serve`` is the body of one thread."""
+
+    def __init__(
+        self,
+        writer: WireWriter,
+        written: Callable[[tuple[Item, ...]], None],
+        *,
+        pacer: Pacer | None,
+        ping_every: float,
+    ) -> None:
+        """``written`` is called in the thread with items whose bytes the kernel has."""
+        self._writer, self._written, self._pacer, self._ping_every = writer, written, pacer, ping_every
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._in_hand: list[Item] = []
+        self._small = bytearray()
+        self._stopped = threading.Event()
+
+    def put(self, item: Item) -> None:
+        """Queue a message."""
+        self._queue.put(item)
+
+    def stop(self) -> None:
+        """Make ``serve`` raise soon; a write that blocks must be ended by the caller."""
+        self._stopped.set()
+        self._queue.put(Item(b"", "stops"))
+
+    def leftovers(self) -> list[Item]:
+        """Items that were never reported as written; once ``serve`` has ended."""
+        while not self._queue.empty():
+            self._in_hand.append(self._queue.get_nowait())
+        return self._in_hand
+
+    def serve(self) -> None:
+        """Write until the last message has gone. Raises PeerLost, also when stopped."""
+        item: Item | None = None
+        while item is None or not item.last:
+            item = self._waiting()
+            if item is None:
+                self._flush()
+                item = self._next()
+            if self._stopped.is_set():
+                raise PeerLost("the link was stopped on our side")
+            self._add(item)
+        self._flush()
+
+    def _waiting(self) -> Item | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
+
+    def _next(self) -> Item:
+        try:
+            return self._queue.get(timeout=self._ping_every)
+        except Empty:
+            return Item(encode_header(Ping()), "pings")
+
+    def _add(self, item: Item) -> None:
+        """Begin a record with what is small, so that a little frame is one record and one packet train."""
+        self._in_hand.append(item)
+        self._small += item.head
+        if item.payload is not None:
+            room = max(0, _RECORD_BYTES - len(self._small))
+            self._small += item.payload[:room]
+            if room < len(item.payload):
+                self._write(self._small)
+                self._small.clear()
+                self._write(item.payload[room:])
+                self._flush()
+        if len(self._small) >= _RECORD_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._small:
+            self._write(self._small)
+            self._small.clear()
+        if self._in_hand:
+            items = tuple(self._in_hand)
+            self._in_hand.clear()
+            self._written(items)
+
+    def _write(self, data: bytearray | memoryview) -> None:
+        if self._pacer is None:
+            self._writer.write(data)
+            return
+        with memoryview(data) as view:
+            for at in range(0, len(view), _PACED_BYTES):
+                piece = view[at : at + _PACED_BYTES]
+                if self._stopped.wait(self._pacer.book(len(piece))):
+                    raise PeerLost("the link was stopped on our side")
+                self._writer.write(piece)
+                piece.release()

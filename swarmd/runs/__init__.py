@@ -1,0 +1,1 @@
+"""Runs: the coordinator on the submitter's node, the member on every node that holds a stage."""

@@ -1,0 +1,140 @@
+"""Blobs between members of a run, by content hash, over control streams.
+
+A node serves a blob only to peers it was granted to: the coordinator grants a run's shards and
+checkpoints to the members, a member grants its units to the coordinator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from swarmd.blobs import BlobStore
+from swarmd.net.transport import Stream, StreamLimits, Transport
+from swarmd.protocols.errors import NotFound, ProtocolViolation, Refused, TimedOut
+from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
+from swarmd.protocols.messages import BLOB_PROTOCOL, BlobHead, GetBlob
+from swarmd.runs.session import Session
+
+PIECE_BYTES = 1 << 20
+MAX_BLOB_BYTES = 1 << 32
+STALL_SECONDS = 20.0
+"""A blob must move at least one piece in this time."""
+
+
+@dataclass(slots=True)
+class Grant:
+    """What one store gives to whom, for one run."""
+
+    store: BlobStore
+    peers: set[PeerId] = field(default_factory=set[PeerId])
+    blobs: set[BlobHash] = field(default_factory=set[BlobHash])
+
+
+class Grants:
+    """Every grant on this node. One run may have two: the coordinator's and the local member's."""
+
+    def __init__(self) -> None:
+        self._by_run: dict[RunId, list[Grant]] = {}
+
+    def add(self, run: RunId, grant: Grant) -> None:
+        """Start serving a grant."""
+        self._by_run.setdefault(run, []).append(grant)
+
+    def remove(self, run: RunId, grant: Grant) -> None:
+        """Stop serving it."""
+        held = self._by_run.get(run, [])
+        held.remove(grant)
+        if not held:
+            del self._by_run[run]
+
+    def find(self, run: RunId, blob: BlobHash, peer: PeerId) -> BlobStore:
+        """The store that may give this blob to this peer. Raises NotFound."""
+        for grant in self._by_run.get(run, []):
+            if peer in grant.peers and blob in grant.blobs and grant.store.has(blob):
+                return grant.store
+        raise NotFound(f"no blob {short(blob)} of run {short(run)} for {short(peer)}")
+
+
+def serve_blobs(transport: Transport, grants: Grants) -> None:
+    """Answer ``GetBlob`` from now on."""
+
+    async def handler(stream: Stream) -> None:
+        await _serve_one(stream, grants)
+
+    transport.handle(BLOB_PROTOCOL, handler, StreamLimits(streams_per_peer=4, read_deadline=10.0))
+
+
+async def fetch_blob(
+    transport: Transport, grants: Grants, peer: PeerId, run: RunId, blob: BlobHash, into: BlobStore
+) -> None:
+    """Bring a blob of a run from a member into a store, unless it is there.
+
+    Raises:
+        PeerLost, Refused, TimedOut: the peer went away, does not give it, or stalled.
+        ProtocolViolation: it sent something else.
+    """
+    if await trio.to_thread.run_sync(into.has, blob):
+        return
+    if peer == transport.peer_id:
+        data = await trio.to_thread.run_sync(grants.find(run, blob, peer).get, blob)
+        await trio.to_thread.run_sync(into.put, data)
+        return
+    stream = await transport.open_stream(peer, BLOB_PROTOCOL)
+    try:
+        await _receive(stream, run, blob, into)
+    finally:
+        await stream.close()
+
+
+async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore) -> None:
+    session = Session(stream, (GetBlob,), (BlobHead,))
+    await session.send(GetBlob(run, blob))
+    with _patience(blob):
+        head = await session.receive()
+    assert isinstance(head, BlobHead)
+    if head.size < 0:
+        raise Refused(f"{short(stream.remote)} does not give blob {short(blob)}")
+    if head.size > MAX_BLOB_BYTES:
+        raise ProtocolViolation(f"a blob of {head.size} bytes is over the limit")
+    with into.writer(blob) as writer:
+        left = head.size
+        while left:
+            with _patience(blob):
+                piece = await stream.receive_exactly(min(left, PIECE_BYTES))
+            await trio.to_thread.run_sync(writer.write, piece)
+            left -= len(piece)
+        await trio.to_thread.run_sync(writer.commit)
+
+
+async def _serve_one(stream: Stream, grants: Grants) -> None:
+    session = Session(stream, (BlobHead,), (GetBlob,))
+    request = await session.receive()
+    assert isinstance(request, GetBlob)
+    try:
+        store = grants.find(request.run, request.blob, stream.remote)
+        size = store.size(request.blob)
+    except NotFound:
+        await session.send(BlobHead(-1))
+        return
+    await session.send(BlobHead(size))
+    await _send_file(stream, store, request.blob)
+
+
+async def _send_file(stream: Stream, store: BlobStore, blob: BlobHash) -> None:
+    async with await trio.open_file(store.path(blob), "rb") as file:
+        while piece := await file.read(PIECE_BYTES):
+            with _patience(blob):
+                await stream.send_all(piece)
+
+
+@contextmanager
+def _patience(blob: BlobHash) -> Iterator[None]:
+    """Turns a stall into TimedOut."""
+    with trio.move_on_after(STALL_SECONDS) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimedOut(f"blob {short(blob)} did not move for {STALL_SECONDS:.0f} s")

@@ -1,0 +1,105 @@
+"""The coordinator's side of a session: offer the run, hear the member out, keep its lease alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+
+import trio
+
+from swarmd.net.transport import Stream
+
+from swarmd.protocols.errors import PeerLost, RemoteError, SwarmdError
+from swarmd.protocols.ids import PeerId
+from swarmd.protocols.messages import FROM_COORDINATOR, FROM_MEMBER, SESSION_PROTOCOL, Heartbeat, Offer, Release
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.member import take_part
+from swarmd.runs.session import Session, stream_pair
+
+HEARTBEAT_SECONDS = 1.0
+FAREWELL_SECONDS = 2.0
+DIAL_SECONDS = 10.0
+
+
+class Call:
+    """One session with one member, from our side.
+
+    ``hear`` gets every message of the member, in order; ``lose`` is told why the session ended, unless it
+    was we who ended it.
+    """
+
+    def __init__(
+        self, peer: PeerId, hear: Callable[[PeerId, object], None], lose: Callable[[PeerId, str], None]
+    ) -> None:
+        self.peer = peer
+        self._hear, self._lose = hear, lose
+        self._session: Session | None = None
+        self._released = False
+
+    async def run(self, offer: Offer, deps: RunDeps) -> None:
+        """Hold the session until either side ends it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._session = Session(await self._open(deps, nursery), FROM_COORDINATOR, FROM_MEMBER)
+                await self._session.send(offer)
+                nursery.start_soon(self._beat, self._session)
+                await self._listen(self._session)
+        except* RemoteError as group:
+            if not self._released:
+                self._lose(self.peer, _words(group))
+
+    async def tell(self, message: object) -> None:
+        """Send a message; a member that is gone is reported lost, not raised."""
+        if self._session is None or self._released:
+            return
+        try:
+            await self._session.send(message)
+        except RemoteError as error:
+            self._lose(self.peer, error.message)
+
+    async def release(self, reason: str) -> None:
+        """End the lease, politely if the member still listens."""
+        self._released = True
+        if self._session is None:
+            return
+        with trio.move_on_after(FAREWELL_SECONDS, shield=True), suppress(RemoteError):
+            await self._session.send(Release(reason[:200]))
+            await self._session.stream.close()
+
+    async def _open(self, deps: RunDeps, nursery: trio.Nursery) -> Stream:
+        if self.peer == deps.identity.peer:
+            ours, theirs = stream_pair(self.peer)
+            nursery.start_soon(_serve_here, theirs, deps)
+            return ours
+        with trio.move_on_after(DIAL_SECONDS):
+            if self.peer not in deps.transport.connected():
+                await deps.transport.dial(self.peer, deps.adverts()[self.peer].addresses)
+            return await deps.transport.open_stream(self.peer, SESSION_PROTOCOL)
+        raise PeerLost(f"did not answer within {DIAL_SECONDS:.0f} s")
+
+    async def _listen(self, session: Session) -> None:
+        while True:
+            self._hear(self.peer, await session.receive())
+
+    async def _beat(self, session: Session) -> None:
+        for number in count(1):
+            await trio.sleep(HEARTBEAT_SECONDS)
+            await session.send(Heartbeat(number))
+
+
+async def _serve_here(stream: Stream, deps: RunDeps) -> None:
+    """The member on this node; its end is the session's end, never the coordinator's."""
+    try:
+        await take_part(stream, deps)
+    except* SwarmdError as group:
+        deps.events.warning(f"the stage on this node ended: {_words(group)}")
+    finally:
+        await stream.reset()
+
+
+def _words(group: BaseExceptionGroup[SwarmdError]) -> str:
+    leaves: list[str] = []
+    for error in group.exceptions:
+        leaves.append(_words(error) if isinstance(error, BaseExceptionGroup) else error.message)
+    return "; ".join(leaves)

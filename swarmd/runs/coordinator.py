@@ -1,0 +1,245 @@
+"""The coordinator of one run: feeds ``scheduler.run`` with events and does what it decides.
+
+One task per run, on the submitter's node. A member's trouble reaches it as an event; its own trouble
+(a disk that is full, a planner that finds no room) ends the run with its state saved, never the node.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from swarmd.protocols.errors import LocalError, SwarmdError
+from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.messages import (
+    Accepted,
+    Assign,
+    Beat,
+    Begin,
+    Checkpointed,
+    Connect,
+    Connected,
+    Declined,
+    Evaluated,
+    Failed,
+    Finished,
+    Offer,
+    Probe,
+    Profiled,
+    Ready,
+    StepDone,
+    sign_plan,
+)
+from swarmd.runs.blob_exchange import fetch_blob
+from swarmd.runs.calling import Call
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.finish import write_result
+from swarmd.runs.planning import make_plan
+from swarmd.runs.record import RunRecord, checkpoint_blobs
+from swarmd.scheduler import run as mind
+from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
+
+TICK_SECONDS = 0.5
+OUTBOX = 4096
+
+
+class Coordinator:
+    """Runs one run to its end. ``state`` lives in the record, where views read it."""
+
+    def __init__(self, record: RunRecord, deps: RunDeps, changed: Callable[[], None]) -> None:
+        self._record, self._deps, self._changed = record, deps, changed
+        self._calls: dict[PeerId, Call] = {}
+        self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
+        self._reports, self._unwritten = trio.open_memory_channel[object](OUTBOX)
+        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
+
+    @property
+    def state(self) -> RunState:
+        """The decided state."""
+        assert self._record.state is not None
+        return self._record.state
+
+    def stop(self, reason: str) -> None:
+        """End the run at its user's word."""
+        self._event(Ended(Phase.STOPPED, "stopped", reason))
+
+    async def run(self) -> None:
+        """Until the run is done, failed or stopped, and every member is released."""
+        record = self._record
+        self._deps.grants.add(record.run, record.grant)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                while self.state.phase not in FINAL:
+                    self._recruit()
+                    await self._decide()
+                    await self._wait()
+                await self._release()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._deps.grants.remove(record.run, record.grant)
+            record.ended = time.time()
+
+    async def _decide(self) -> None:
+        record = self._record
+        before = self.state.phase
+        record.state, actions = mind.plan(self.state, trio.current_time())
+        for action in actions:
+            await self._act(action)
+        if self.state.phase is not before:
+            self._entered(self.state.phase)
+
+    async def _wait(self) -> None:
+        with trio.move_on_after(TICK_SECONDS):
+            self._take(await self._inbox.receive())
+        with suppress(trio.WouldBlock):
+            while True:
+                self._take(self._inbox.receive_nowait())
+
+    def _take(self, event: mind.Event) -> None:
+        before = self.state.phase
+        self._record.state = mind.apply(event, self.state, trio.current_time())
+        if self.state.phase is not before:
+            self._entered(self.state.phase)
+
+    def _entered(self, phase: Phase) -> None:
+        if phase is Phase.TRAINING:
+            self._record.began = time.time()
+        reason = self.state.reason
+        self._deps.events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=self._record.run)
+        self._changed()
+
+    async def _act(self, action: mind.Action) -> None:
+        match action:
+            case mind.Tell(phase, peers):
+                for stage, peer in enumerate(peers):
+                    self._nursery.start_soon(self._calls[peer].tell, self._message(phase, stage))
+            case mind.Dismiss(peers):
+                for peer in peers:
+                    self._nursery.start_soon(self._calls[peer].release, "the plan has no stage for you")
+            case mind.MakePlan(peers):
+                self._nursery.start_soon(self._guarded, self._make_plan, peers)
+            case mind.Gather():
+                self._nursery.start_soon(self._guarded, self._gather)
+
+    def _message(self, phase: Phase, stage: int) -> object:
+        if phase is Phase.LOADING:
+            plan, identity = self._record.plan, self._deps.identity
+            assert plan is not None
+            return Assign(sign_plan(plan, self._deps.network.id, identity.peer, identity.sign), stage)
+        return {Phase.PROBING: Probe(), Phase.CONNECTING: Connect(), Phase.TRAINING: Begin()}[phase]
+
+    def _recruit(self) -> None:
+        """Offer the run to every peer not asked yet, while there is still time to answer."""
+        if self.state.phase is not Phase.RECRUITING:
+            return
+        known = (self._deps.identity.peer, *self._deps.adverts())
+        new = [peer for peer in known if peer not in self._calls]
+        self._record.state = mind.offer(self.state, new, trio.current_time())
+        offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)
+        for peer in new:
+            call = self._calls[peer] = Call(peer, self._hear, lambda p, why: self._event(Lost(p, why)))
+            self._nursery.start_soon(call.run, offer, self._deps)
+
+    def _hear(self, peer: PeerId, message: object) -> None:
+        record, now = self._record, time.time()
+        member = record.member(peer)
+        match message:
+            case Accepted():
+                member.accepted = message
+                record.grant.peers.add(peer)
+                self._event(Moved(peer, Standing.ACCEPTED))
+            case Declined(reason):
+                self._event(Refusal(peer, reason))
+            case Profiled():
+                member.profile = message
+                self._event(Moved(peer, Standing.PROBED))
+            case Ready():
+                self._event(Moved(peer, Standing.READY))
+            case Connected():
+                self._event(Moved(peer, Standing.CONNECTED))
+            case Finished():
+                self._event(Moved(peer, Standing.FINISHED))
+            case Failed(message=words):
+                self._event(Lost(peer, words))
+            case Beat():
+                record.beat(peer, message, now)
+                self._event(Said(peer))
+            case _:
+                self._report(peer, message, now)
+
+    def _report(self, peer: PeerId, message: object, now: float) -> None:
+        record = self._record
+        if record.plan is None or peer not in {stage.peer for stage in record.plan.stages}:
+            return
+        match message:
+            case StepDone():
+                row = record.stepped(peer, message, now)
+                if row is not None:
+                    self._deps.storage.queue_metrics(record.run, row)
+            case Evaluated(step, loss):
+                record.evals[step] = float(loss)
+                self._deps.events.info(f"step {step}: held-out loss {float(loss):.4f}", run=record.run)
+            case Checkpointed():
+                self._nursery.start_soon(self._guarded, self._keep, peer, message)
+        self._event(Said(peer))
+
+    async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
+        record = self._record
+        record.plan, record.reasons = await make_plan(record, peers, self._deps)
+        for stage, reason in zip(record.plan.stages, record.reasons, strict=True):
+            record.grant.peers.add(stage.peer)
+            self._deps.events.info(reason, run=record.run)
+        self._event(Planned(tuple(stage.peer for stage in record.plan.stages)))
+
+    async def _keep(self, peer: PeerId, report: Checkpointed) -> None:
+        """Bring a stage's units to our disk: a checkpoint must outlive its stages."""
+        record, deps = self._record, self._deps
+        for unit in report.units:
+            for blob in (unit.weights, unit.optimizer):
+                if blob is not None:
+                    await fetch_blob(deps.transport, deps.grants, peer, record.run, blob, record.grant.store)
+        whole = record.stored(report.step, report.units, record.grant.store)
+        if whole is not None:
+            record.grant.blobs |= checkpoint_blobs(whole)
+            deps.events.info(f"checkpoint of step {report.step} is whole", run=record.run)
+            self._changed()
+
+    async def _gather(self) -> None:
+        record = self._record
+        while record.checkpoint is None or record.checkpoint[0] < record.spec.schedule.steps:
+            await trio.sleep(0.05)
+        await write_result(record, self._deps)
+        self._event(Ended(Phase.DONE))
+
+    async def _guarded(self, work: Callable[..., object], *args: object) -> None:
+        """A step of our own that fails ends this run with its reason, and no other."""
+        try:
+            await work(*args)  # type: ignore[misc]
+        except SwarmdError as error:
+            self._event(Ended(Phase.FAILED, error.code, error.message))
+        except OSError as error:
+            self._event(Ended(Phase.FAILED, LocalError.code, str(error)))
+
+    def _event(self, event: mind.Event) -> None:
+        try:
+            self._events.send_nowait(event)
+        except trio.WouldBlock:  # the loop is far behind: silence will be noticed before lost words
+            if not isinstance(event, Said):
+                self._record.state = mind.apply(event, self.state, trio.current_time())
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+
+    async def _release(self) -> None:
+        reason = self.state.reason or "the run is over"
+        async with trio.open_nursery() as nursery:
+            for call in self._calls.values():
+                nursery.start_soon(call.release, reason)
+
+
+def describe(record: RunRecord) -> str:
+    """A run in a few words."""
+    return f"{record.name} ({short(record.run)})"

@@ -1,0 +1,46 @@
+"""What running jobs needs of the node, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swarmd.blobs import BlobStore
+from swarmd.config import Config
+from swarmd.device import Device
+from swarmd.identity import Identity
+from swarmd.log import EventLog
+from swarmd.net.tensorlink import TensorListener
+from swarmd.net.transport import Transport
+from swarmd.network import Network
+from swarmd.paths import Paths
+from swarmd.protocols.advert import Advert
+from swarmd.protocols.ids import PeerId
+from swarmd.runs.blob_exchange import Grants
+from swarmd.runs.leases import Leases
+from swarmd.runs.link_desk import LinkDesk
+from swarmd.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDeps:
+    """Built once, by the composition root."""
+
+    paths: Paths
+    config: Config
+    network: Network
+    identity: Identity
+    transport: Transport
+    tensors: TensorListener
+    storage: Storage
+    blobs: BlobStore
+    """The coordinator's: shards and checkpoints of this node's own runs."""
+    grants: Grants
+    desk: LinkDesk
+    leases: Leases
+    events: EventLog
+    device: Device
+    adverts: Callable[[], dict[PeerId, Advert]]
+    """Live, verified adverts by peer."""
+    wake_advert: Callable[[], None]
+    """Says that the advert should be issued anew: what it says has changed."""

@@ -1,0 +1,95 @@
+"""Runs on disk: what a restarted daemon must know to show them, and to go on from their checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from swarmd.protocols.control import FINAL_STATES
+from swarmd.protocols.errors import RunFailed
+from swarmd.protocols.ids import BlobHash
+from swarmd.protocols.messages import open_run
+from swarmd.protocols.spec import parse_spec
+from swarmd.runs.blob_exchange import Grant
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.record import RunRecord, StepRow, spec_blobs
+from swarmd.runs.view import state_words
+from swarmd.storage import MetricRow, StoredRun
+
+INTERRUPTED = "the daemon ended while the run was going"
+
+
+async def save_record(record: RunRecord, deps: RunDeps) -> None:
+    """Write a run's state and evaluations; its step rows are queued as they come."""
+    state, code, reason = state_words(record)
+    await deps.storage.save_run(
+        StoredRun(
+            id=record.run,
+            spec_id=record.spec.spec_id,
+            spec=record.spec.to_bytes(),
+            signed=record.signed,
+            name=record.name,
+            state=state,
+            reason=reason,
+            term=record.term,
+            step=record.step,
+            created=record.created,
+            directory=str(record.directory),
+            extra=_extra(record, code),
+        )
+    )
+    scores = [MetricRow(step=step, held_out=loss) for step, loss in record.evals.items()]
+    await deps.storage.append_metrics(record.run, scores)
+
+
+async def load_records(deps: RunDeps) -> dict[Any, RunRecord]:
+    """Every run this node has coordinated. One that was going when the daemon ended has failed."""
+    records = [await _load(stored, deps) for stored in await deps.storage.runs()]
+    return {record.run: record for record in records}
+
+
+async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
+    spec = parse_spec(stored.spec)
+    extra = stored.extra
+    record = RunRecord(
+        run=stored.id,
+        name=stored.name,
+        spec=spec,
+        statement=open_run(stored.signed, deps.network.id),
+        signed=stored.signed,
+        directory=Path(stored.directory),
+        created=stored.created,
+        min_stages=extra["min_stages"],
+        max_stages=extra["max_stages"],
+        grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
+        term=stored.term,
+        trained_before=extra["trained"],
+        checkpoint=(extra["checkpoint"][0], BlobHash(extra["checkpoint"][1])) if extra["checkpoint"] else None,
+        weights_sha256=extra["weights_sha256"],
+    )
+    record.remembered = _remembered(stored)
+    for row in await deps.storage.metrics(stored.id):
+        if row.loss is not None:
+            record.rows[row.step] = StepRow(row.step, row.loss, row.grad_norm or 0.0, row.time or 0.0)
+        if row.held_out is not None:
+            record.evals[row.step] = row.held_out
+    return record
+
+
+def _remembered(stored: StoredRun) -> tuple[str, str, str]:
+    if stored.state in FINAL_STATES:
+        return stored.state, stored.extra["code"], stored.reason
+    return "failed", RunFailed.code, INTERRUPTED
+
+
+def _extra(record: RunRecord, code: str) -> dict[str, Any]:
+    running = record.began is not None and record.ended is not None
+    trained = record.trained_before + (record.ended - record.began if running and record.ended and record.began else 0)
+    return {
+        "code": code,
+        "min_stages": record.min_stages,
+        "max_stages": record.max_stages,
+        "trained": trained,
+        "checkpoint": record.checkpoint,
+        "weights_sha256": record.weights_sha256,
+    }

@@ -1,0 +1,56 @@
+"""What this node has promised to whom: a lease per run, and the files that go with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmd.blobs import BlobStore
+from swarmd.protocols.ids import PeerId, RunId
+
+LEASE_SECONDS = 30
+"""A lease ends this long after the coordinator's last word."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """One run's place on this node."""
+
+    run: RunId
+    submitter: PeerId
+    term: int
+    memory_bytes: int
+    store: BlobStore
+    words: str = "keeps a place free"
+    """What the stage is doing, for people."""
+
+
+@dataclass(slots=True)
+class Leases:
+    """Every lease of this node; each one's files lie under ``folder`` and go with it."""
+
+    folder: Path
+    held: dict[RunId, Lease] = field(default_factory=dict[RunId, Lease])
+
+    def clear(self) -> None:
+        """Delete what a daemon that was killed left behind; called before the first lease."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def of(self, submitter: PeerId) -> int:
+        """How many leases a submitter has."""
+        return sum(lease.submitter == submitter for lease in self.held.values())
+
+    @contextmanager
+    def hold(self, run: RunId, submitter: PeerId, term: int, memory_bytes: int) -> Iterator[Lease]:
+        """Keep a place for the length of the block."""
+        place = self.folder / run
+        lease = Lease(run, submitter, term, memory_bytes, BlobStore(place / "blobs"))
+        self.held[run] = lease
+        try:
+            yield lease
+        finally:
+            del self.held[run]
+            shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,199 @@
+"""The tensor links of one stage: two to each neighbour, one for each direction.
+
+The stage that sends dials. Frames that arrive are put into the compute process's slots and named to it;
+frames it has ready are sent from their slots, which it gets back once the bytes are on the wire. Every
+frame is acknowledged on the link that goes the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import trio
+
+from swarmd.compute.layout import SlotLayout
+from swarmd.compute.memory import SlotPool
+from swarmd.compute.messages import Arrived, Outgoing, Sent
+from swarmd.compute.process import Compute
+from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
+from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.messages import LinkTicket, OpenLink, Plan
+from swarmd.protocols.tensors import Ack, Direction, FrameHeader
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.link_desk import ask_for_ticket
+
+CLOSED = -1
+"""Not a slot: wakes a link that waits for one when the stage ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlot:
+    """A slot of the compute process's memory that a frame is being read into."""
+
+    index: int
+    view: memoryview
+
+
+class SlotSink:
+    """Puts one neighbour's frames into the compute process's slots (``FrameSink``)."""
+
+    def __init__(self, compute: Compute, pool: SlotPool, expected: Callable[[FrameHeader], bool]) -> None:
+        self.pool = pool
+        self.back: OutgoingLink | None = None
+        """The link that goes the other way: acknowledgements travel on it."""
+        self._compute, self._expected = compute, expected
+
+    def allocate(self, header: FrameHeader) -> HeldSlot | None:
+        """A free slot; waits for one. None when the stage has ended."""
+        if not self._expected(header):
+            raise ProtocolViolation(f"a frame this stage does not expect: {header.key}, {header.shape}")
+        index = self.pool.take(None)
+        if index == CLOSED:
+            self.pool.give(CLOSED)
+            return None
+        return HeldSlot(index, self._compute.memory.slot(index, header.payload_bytes))
+
+    def discard(self, slot: HeldSlot) -> None:
+        """The frame did not come whole."""
+        self.pool.give(slot.index)
+
+    def frame(self, header: FrameHeader, slot: HeldSlot) -> None:
+        """Name the frame to the compute process, and acknowledge it."""
+        self._compute.send(Arrived(header, slot.index))
+        if self.back is not None:
+            self.back.send_ack(Ack(header.key, header.root))
+
+    def ack(self, ack: Ack) -> None:
+        """The neighbour has a frame of ours; a step commits without waiting for this."""
+
+    def interrupt(self) -> None:
+        """The link ends."""
+        self.pool.give(CLOSED)
+
+
+class StageLinks:
+    """The links of one stage of one plan."""
+
+    def __init__(
+        self, deps: RunDeps, compute: Compute, layout: SlotLayout, plan: Plan, stage: int, broken: Callable[[str], None]
+    ) -> None:
+        self.stage = stage
+        self._deps, self._compute, self._plan, self._broken = deps, compute, plan, broken
+        self._slot_bytes = layout.slot_bytes
+        self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
+        self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
+        self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at)) for at in self._neighbours}
+        self._out: dict[int, OutgoingLink] = {}
+        self._in: dict[int, IncomingLink[HeldSlot]] = {}
+        self._complete = trio.Event()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Neighbours may open links for the length of the block; then every link is closed."""
+        async with trio.open_nursery() as self._nursery:
+            self._deps.desk.open(self._plan.run, self)
+            try:
+                yield
+            finally:
+                self._deps.desk.close(self._plan.run)
+                self._nursery.cancel_scope.cancel()
+
+    async def connect(self) -> None:
+        """Open our sending links and wait for the neighbours' ones."""
+        async with trio.open_nursery() as nursery:
+            for at in self._neighbours:
+                nursery.start_soon(self._dial, at)
+        if self._neighbours:
+            await self._complete.wait()
+
+    def invite(self, peer: PeerId, request: OpenLink) -> LinkTicket:
+        """A ticket for a neighbour of this plan (``Invites``)."""
+        plan = self._plan
+        if (request.term, request.plan, request.to_stage) != (plan.term, plan.number, self.stage):
+            raise ProtocolViolation("a link for another term, plan or stage")
+        at = request.from_stage
+        if at not in self._neighbours or plan.stages[at].peer != peer or at in self._in:
+            raise ProtocolViolation("a link from a peer that is no neighbour here, or has one already")
+        ticket = self._deps.tensors.issue_ticket(LinkSpec(peer, plan.run, Flow.TO_LISTENER))
+        self._nursery.start_soon(self._accept, at, ticket)
+        return LinkTicket(ticket.ticket, ticket.certificate_sha256, ticket.port)
+
+    def send(self, frame: Outgoing) -> None:
+        """Send a frame from its slot. Raises PeerLost or Refused."""
+        link = self._out.get(self.stage + 1 if frame.to_next else self.stage - 1)
+        if link is None:
+            return
+        view = self._compute.memory.slot(frame.slot, frame.header.payload_bytes)
+        link.send(frame.header, view, lambda: self._compute.send(Sent(frame.slot)))
+
+    def taken(self, slot: int) -> None:
+        """The compute process has read a slot."""
+        next(pool for pool in self._pools.values() if slot in pool.slots).give(slot)
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received by all links."""
+        return sum(link.bytes_sent for link in self._out.values()), sum(
+            link.bytes_received for link in self._in.values()
+        )
+
+    def _expects(self, at: int) -> Callable[[FrameHeader], bool]:
+        plan, here = self._plan, self._plan.stages[self.stage]
+        backward = at > self.stage
+        boundary = here.end if backward else here.first
+        directions = (Direction.BACKWARD,) if backward else (Direction.FORWARD, Direction.EVALUATE)
+
+        def expected(header: FrameHeader) -> bool:
+            key = header.key
+            named = (key.run, key.term, header.plan, key.boundary) == (plan.run, plan.term, plan.number, boundary)
+            return named and key.direction in directions and header.payload_bytes == self._slot_bytes
+
+        return expected
+
+    async def _dial(self, at: int) -> None:
+        plan, there = self._plan, self._plan.stages[at]
+        if there.peer not in self._deps.transport.connected():
+            await self._deps.transport.dial(there.peer, there.addresses)
+        request = OpenLink(plan.run, plan.term, plan.number, self.stage, at)
+        answer = await ask_for_ticket(self._deps.transport, there.peer, request)
+        ticket = Ticket(answer.ticket, answer.certificate, answer.port)
+        link = await self._dial_any(at, ticket)
+        self._out[at] = link
+        self._sinks[at].back = link
+        self._nursery.start_soon(self._watch, at, link)
+        self._check_complete()
+
+    async def _dial_any(self, at: int, ticket: Ticket) -> OutgoingLink:
+        peer = self._plan.stages[at].peer
+        spec = LinkSpec(peer, self._plan.run, Flow.TO_LISTENER)
+        known = chain(self._deps.transport.remote_addresses(peer), self._plan.stages[at].addresses)
+        reasons: list[str] = []
+        for host in dict.fromkeys(address.split("/")[2] for address in known):
+            try:
+                return OutgoingLink(await dial_link(host, ticket, spec))
+            except (PeerLost, TimedOut) as error:
+                reasons.append(error.message)
+        raise PeerLost(f"no tensor link to {short(peer)}: {'; '.join(reasons) or 'no address is known'}")
+
+    async def _accept(self, at: int, ticket: Ticket) -> None:
+        try:
+            connection = await self._deps.tensors.accept(ticket)
+        except TimedOut:
+            return  # the neighbour may ask again
+        link = IncomingLink(connection, self._sinks[at], payload_limit=self._slot_bytes)
+        self._in[at] = link
+        self._nursery.start_soon(self._watch, at, link)
+        self._check_complete()
+
+    async def _watch(self, at: int, link: OutgoingLink | IncomingLink[HeldSlot]) -> None:
+        await link.run()
+        reason: RemoteError | None = link.reason
+        peer = self._plan.stages[at].peer
+        self._broken(f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
+
+    def _check_complete(self) -> None:
+        if len(self._out) == len(self._in) == len(self._neighbours):
+            self._complete.set()

@@ -1,0 +1,272 @@
+"""A member of a run: one session with its coordinator, one lease, one compute process.
+
+The lease lives as long as the session: when the coordinator says Release, goes away, or is silent for
+LEASE_SECONDS, the compute process ends and the lease's files go.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AsyncExitStack, suppress
+
+import trio
+
+from swarmd.compute import messages as compute
+from swarmd.compute.layout import layout_of
+from swarmd.compute.process import GONE, Compute, open_compute
+from swarmd.net.transport import Stream, StreamLimits
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
+from swarmd.protocols.ids import short
+from swarmd.protocols.messages import (
+    FROM_COORDINATOR,
+    FROM_MEMBER,
+    SESSION_PROTOCOL,
+    Accepted,
+    Assign,
+    Beat,
+    Begin,
+    Checkpointed,
+    Connect,
+    Connected,
+    Declined,
+    Evaluated,
+    Failed,
+    Finished,
+    Heartbeat,
+    Offer,
+    Plan,
+    Probe,
+    Profiled,
+    Ready,
+    Release,
+    RunStatement,
+    StepDone,
+    open_plan,
+    open_run,
+)
+from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.speccheck import check_spec
+from swarmd.runs.blob_exchange import Grant
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.hosting import decide, needed_blobs
+from swarmd.runs.leases import LEASE_SECONDS, Lease
+from swarmd.runs.links import StageLinks
+from swarmd.runs.session import Session
+
+OFFER_SECONDS = 10.0
+
+
+def serve_sessions(deps: RunDeps) -> None:
+    """Take offers from other nodes from now on."""
+
+    async def handler(stream: Stream) -> None:
+        await take_part(stream, deps)
+
+    limits = StreamLimits(streams_per_peer=2, read_deadline=LEASE_SECONDS)
+    deps.transport.handle(SESSION_PROTOCOL, handler, limits)
+
+
+async def take_part(stream: Stream, deps: RunDeps) -> None:
+    """One session, from the offer to its end, whichever way it ends."""
+    session = Session(stream, FROM_MEMBER, FROM_COORDINATOR)
+    with trio.move_on_after(OFFER_SECONDS) as scope:
+        offer = await session.receive()
+    if scope.cancelled_caught or not isinstance(offer, Offer):
+        raise ProtocolViolation("a session that does not begin with an offer")
+    statement = open_run(offer.statement, deps.network.id)
+    spec = parse_spec(offer.spec)
+    check_spec(spec)
+    if statement.submitter != session.remote or statement.spec != spec.spec_id or offer.term < 1:
+        raise ProtocolViolation("an offer for another's run, or with another spec than its statement names")
+    try:
+        memory = decide(statement, spec, deps)
+    except Refused as refusal:
+        deps.events.info(f"refused a job of {short(session.remote)}: {refusal.message}")
+        await session.send(Declined(refusal.message, refusal.hint))
+        return
+    with deps.leases.hold(statement.run, statement.submitter, offer.term, memory) as lease:
+        deps.wake_advert()
+        try:
+            await Membership(deps, session, statement, spec, offer, lease).serve()
+        finally:
+            deps.wake_advert()
+            deps.events.info("the stage and its files are gone", run=statement.run)
+
+
+class Membership:
+    """One run's stage on this node, for the length of one session."""
+
+    def __init__(
+        self, deps: RunDeps, session: Session, statement: RunStatement, spec: JobSpec, offer: Offer, lease: Lease
+    ) -> None:
+        self._deps, self._session, self._lease = deps, session, lease
+        self._statement, self._spec, self._offer = statement, spec, offer
+        self._layout = layout_of(spec)
+        self._token = trio.lowlevel.current_trio_token()
+        self._to_loop, self._from_compute = trio.open_memory_channel[object](1024)
+        self._compute: Compute | None = None
+        self._links: StageLinks | None = None
+        self._plan: Plan | None = None
+        self._grant = Grant(lease.store, {statement.submitter})
+        self._work = compute.Work(0, 0, 0, 0, 0)
+        self._step = 0
+        self._finished = False
+
+    async def serve(self) -> None:
+        """Until the coordinator releases us, or one of us is gone."""
+        run = self._statement.run
+        self._deps.grants.add(run, self._grant)
+        try:
+            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+                self._stack, self._nursery = stack, nursery
+                await self._session.send(Accepted(LEASE_SECONDS, os.getpid()))
+                nursery.start_soon(self._report)
+                await self._obey()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._deps.grants.remove(run, self._grant)
+
+    async def _obey(self) -> None:
+        while True:
+            with trio.move_on_after(LEASE_SECONDS) as scope:
+                message = await self._session.receive()
+            if scope.cancelled_caught:
+                raise PeerLost("the coordinator was silent for the whole lease")
+            if isinstance(message, Release):
+                return
+            if isinstance(message, Heartbeat):
+                await self._session.send(self._beat(message.number))
+            else:
+                self._nursery.start_soon(self._do, message)
+
+    async def _do(self, message: object) -> None:
+        try:
+            await self._act(message)
+        except SwarmdError as error:
+            await self._fail(error.code, error.message)
+
+    async def _act(self, message: object) -> None:
+        match message:
+            case Probe():
+                (await self._computer()).send(compute.Time(self._offer.spec))
+            case Assign(plan=raw, stage=stage):
+                await self._build(open_plan(raw, self._deps.network.id, self._session.remote), stage)
+            case Connect() if self._links is not None:
+                await self._links.connect()
+                await self._session.send(Connected())
+            case Begin() if self._links is not None and self._compute is not None:
+                self._lease.words = f"trains stage {self._links.stage}"
+                self._compute.send(compute.Start())
+            case _:
+                raise ProtocolViolation(f"{type(message).__name__} came out of turn")
+
+    async def _computer(self) -> Compute:
+        if self._compute is None:
+            self._compute = await self._stack.enter_async_context(
+                open_compute(
+                    self._layout,
+                    self._lease.store.root,
+                    self._spec.numerics.threads,
+                    self._deps.config.device,
+                    self._from_thread,
+                )
+            )
+        return self._compute
+
+    async def _build(self, plan: Plan, stage: int) -> None:
+        if (plan.run, plan.term) != (self._statement.run, self._offer.term) or self._plan is not None:
+            raise ProtocolViolation("a plan of another run or term, or a second one")
+        if not 0 <= stage < len(plan.stages) or plan.stages[stage].peer != self._deps.identity.peer:
+            raise ProtocolViolation("a plan that does not put this node where it says")
+        if plan.stages[-1].end != self._spec.model.num_hidden_layers:
+            raise ProtocolViolation("a plan that does not cover the layers")
+        self._plan = plan
+        here = plan.stages[stage]
+        self._lease.words = f"loads layers {here.first} to {here.end - 1}"
+        await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
+        computer = await self._computer()
+        self._links = StageLinks(self._deps, computer, self._layout, plan, stage, self._broken_link)
+        await self._stack.enter_async_context(self._links.serve())
+        computer.send(
+            compute.Load(
+                self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
+                here.first, here.end, here.credit, plan.checkpoint,
+            )
+        )  # fmt: skip
+
+    def _from_thread(self, message: object) -> None:
+        """Bring what the compute process says from its reader's thread into the loop, in order."""
+        with suppress(trio.RunFinishedError):  # the daemon is on its way out
+            self._token.run_sync_soon(self._heard, message)
+
+    def _heard(self, message: object) -> None:
+        if isinstance(message, compute.Outgoing) and self._links is not None:
+            with suppress(RemoteError):  # a link that has broken says so itself
+                self._links.send(message)
+        elif isinstance(message, compute.Taken) and self._links is not None:
+            self._links.taken(message.slot)
+        else:
+            self._queue(message)
+
+    def _queue(self, message: object) -> None:
+        try:
+            self._to_loop.send_nowait(message)
+        except trio.WouldBlock:  # the coordinator reads nothing any more: the lease is worth nothing
+            self._nursery.cancel_scope.cancel()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the session is over
+
+    def _broken_link(self, reason: str) -> None:
+        """A neighbour's link broke (trio thread)."""
+        if not self._finished:
+            self._queue(compute.Broken(PeerLost.code, reason))
+
+    async def _report(self) -> None:
+        async for message in self._from_compute:
+            match message:
+                case compute.Timed(layer_ns, embed_ns, head_ns):
+                    await self._session.send(self._profile(layer_ns, embed_ns, head_ns))
+                case compute.Loaded(version):
+                    self._step = version
+                    await self._session.send(Ready(version))
+                case compute.Stepped(step, loss, norms, work):
+                    self._step, self._work = step, work
+                    await self._session.send(StepDone(step, loss, norms))
+                case compute.Scored(step, loss):
+                    await self._session.send(Evaluated(step, loss))
+                case compute.Stored(step, units):
+                    self._grant.blobs |= {b for u in units for b in (u.weights, u.optimizer) if b is not None}
+                    await self._session.send(Checkpointed(step, units))
+                case compute.Done(version):
+                    self._finished = True
+                    await self._session.send(Finished(version))
+                case compute.Broken(code, words):
+                    await self._fail(code, words)
+                case _ if message is GONE:
+                    await self._fail(RunFailed.code, "the compute process ended")
+                case _:
+                    raise ProtocolViolation(f"the compute process said {type(message).__name__}")
+
+    async def _fail(self, code: str, message: str) -> None:
+        self._deps.events.error(message, run=self._statement.run)
+        await self._session.send(Failed(code[:40], message[:1000], ""))
+
+    def _profile(self, layer_ns: int, embed_ns: int, head_ns: int) -> Profiled:
+        device = self._deps.device
+        return Profiled(
+            layer_ns,
+            embed_ns,
+            head_ns,
+            max(1, device.memory_limit()),
+            int(self._deps.config.upload_mbit * 125_000),
+            device.view.numerics if device.view else "",
+        )
+
+    def _beat(self, number: int) -> Beat:
+        sent, received = (0, 0) if self._links is None else self._links.traffic()
+        work = self._work
+        return Beat(
+            number, self._step, work.micro_batches, work.busy_ns, work.forward_ns, work.backward_ns,
+            sent, received, work.cpu_ns + time.process_time_ns(),
+        )  # fmt: skip

@@ -1,0 +1,96 @@
+"""From what the members' probes measured to a plan: the planner decides, this puts the figures in order."""
+
+from __future__ import annotations
+
+import trio
+
+from swarmd.protocols.footprint import (
+    boundary_bytes,
+    embedding_parameters,
+    head_parameters,
+    layer_activations,
+    layer_parameters,
+    logits_bytes,
+    unit_memory,
+)
+from swarmd.protocols.ids import PeerId
+from swarmd.protocols.messages import Plan, Profiled, StageAssignment
+from swarmd.protocols.spec import JobSpec
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.record import RunRecord
+from swarmd.scheduler.flow import credits
+from swarmd.scheduler.partition import Partition, StagePlan, partition
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+
+ASSUMED_ROUND_TRIP = 0.05
+"""Seconds between neighbours, until it is measured: credits for a home link cost a near one only memory."""
+BACKWARD_SHARE = 2 / 3
+"""Of a micro-batch's time: backward computes two products for forward's one."""
+
+
+async def make_plan(record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
+    """The plan for these members, and why each stage is where it is.
+
+    Raises:
+        RunFailed: no split fits; says what is short.
+    """
+    workers = [worker_profile(peer, profile) for peer in peers if (profile := record.member(peer).profile)]
+    model = model_profile(record.spec)
+    chosen = await trio.to_thread.run_sync(
+        lambda: partition(workers, model, min_stages=record.min_stages, max_stages=record.max_stages)
+    )
+    return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
+
+
+def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
+    """A member's probe as the planner takes it."""
+    return WorkerProfile(
+        peer=peer,
+        seconds_per_layer=profile.layer_ns / 1e9,
+        seconds_embed=profile.embed_ns / 1e9,
+        seconds_head=profile.head_ns / 1e9,
+        memory_bytes=profile.memory_bytes,
+        uplink_bytes_per_s=float(profile.uplink_bytes_per_s),
+        numerics=profile.numerics,
+    )
+
+
+def model_profile(spec: JobSpec) -> ModelProfile:
+    """What a micro-batch of this spec costs; memory counts as many held ones as a step has."""
+    model, batch, held = spec.model, spec.batch, spec.batch.micro_batches
+    boundary = boundary_bytes(model, batch)
+    return ModelProfile(
+        layers=model.num_hidden_layers,
+        layer_bytes=unit_memory(spec, layer_parameters(model)) + held * (layer_activations(model, batch) + 2 * boundary),
+        embed_bytes=unit_memory(spec, embedding_parameters(model)),
+        head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
+        boundary_bytes=boundary,
+    )
+
+
+def _plan(record: RunRecord, chosen: Partition, deps: RunDeps) -> Plan:
+    adverts = deps.adverts()
+    stages = tuple(
+        StageAssignment(
+            stage.peer,
+            stage.first,
+            stage.end,
+            _credit(index, stage, chosen, record.spec),
+            deps.transport.addresses() if stage.peer == deps.identity.peer else adverts[stage.peer].addresses,
+        )
+        for index, stage in enumerate(chosen.stages)
+    )
+    return Plan(record.run, record.term, 1, stages, record.start)
+
+
+def _credit(index: int, stage: StagePlan, chosen: Partition, spec: JobSpec) -> int:
+    needed = credits(
+        index,
+        len(chosen.stages),
+        forward=stage.seconds * (1 - BACKWARD_SHARE),
+        backward=stage.seconds * BACKWARD_SHARE,
+        transfer=0.0,
+        round_trip=ASSUMED_ROUND_TRIP,
+        period=chosen.bottleneck_seconds,
+    )
+    return min(spec.batch.micro_batches, needed)

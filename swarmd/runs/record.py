@@ -1,0 +1,149 @@
+"""What the coordinator has learned of a run: metrics, checkpoints, how each stage is doing.
+
+Reports of the stages are folded in here; ``scheduler.run`` decides, this remembers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import fsum, sqrt
+from pathlib import Path
+
+from swarmd.blobs import BlobStore
+from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
+from swarmd.protocols.ids import BlobHash, PeerId, RunId
+from swarmd.protocols.messages import Accepted, Beat, Plan, Profiled, RunStatement, StepDone
+from swarmd.protocols.spec import JobSpec
+from swarmd.runs.blob_exchange import Grant
+from swarmd.scheduler.run import RunState
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step of the run as a whole."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    time: float
+    """Unix time at which its last report came."""
+
+
+@dataclass(slots=True)
+class MemberRecord:
+    """What one member told us."""
+
+    accepted: Accepted | None = None
+    profile: Profiled | None = None
+    beat: Beat | None = None
+    before: Beat | None = None
+    """An earlier beat, for rates."""
+    beat_time: float = 0.0
+    before_time: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """One run on its submitter's node."""
+
+    run: RunId
+    name: str
+    spec: JobSpec
+    statement: RunStatement
+    signed: bytes
+    directory: Path
+    created: float
+    min_stages: int
+    max_stages: int | None
+    grant: Grant
+    term: int = 1
+    start: BlobHash | None = None
+    """The checkpoint this term begins from."""
+    state: RunState | None = None
+    """None in a daemon that only remembers the run."""
+    remembered: tuple[str, str, str] = ("preparing", "", "")
+    """(state, code, reason) as last stored."""
+    plan: Plan | None = None
+    reasons: tuple[str, ...] = ()
+    """Why each stage is where it is."""
+    members: dict[PeerId, MemberRecord] = field(default_factory=dict[PeerId, MemberRecord])
+    began: float | None = None
+    """Unix time at which training began in this term."""
+    ended: float | None = None
+    trained_before: float = 0.0
+    """Seconds of training in earlier terms."""
+    rows: dict[int, StepRow] = field(default_factory=dict[int, StepRow])
+    evals: dict[int, float] = field(default_factory=dict[int, float])
+    checkpoint: tuple[int, BlobHash] | None = None
+    weights_sha256: str | None = None
+    reference: dict[str, float] = field(default_factory=dict[str, float])
+    recent: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=32))
+    _open: dict[int, dict[PeerId, StepDone]] = field(default_factory=dict[int, dict[PeerId, StepDone]])
+    _units: dict[int, dict[str, UnitState]] = field(default_factory=dict[int, dict[str, UnitState]])
+
+    def member(self, peer: PeerId) -> MemberRecord:
+        """What is known of a member."""
+        return self.members.setdefault(peer, MemberRecord())
+
+    @property
+    def step(self) -> int:
+        """The newest step that every stage has committed."""
+        return max(self.rows, default=0)
+
+    def stepped(self, peer: PeerId, report: StepDone, now: float) -> StepRow | None:
+        """A stage committed a step; the row, once all have."""
+        if self.plan is None or report.step in self.rows:
+            return None
+        reports = self._open.setdefault(report.step, {})
+        reports[peer] = report
+        if len(reports) < len(self.plan.stages):
+            return None
+        del self._open[report.step]
+        ordered = [reports[stage.peer] for stage in self.plan.stages]
+        norm = sqrt(fsum(float(text) for each in ordered for text in each.squared_norms))
+        row = StepRow(report.step, float(ordered[-1].loss or "nan"), norm, now)
+        self.rows[report.step] = row
+        self.recent.append((report.step, now))
+        return row
+
+    def stored(self, step: int, units: tuple[UnitState, ...], blobs: BlobStore) -> Checkpoint | None:
+        """These units of a step are on our disk; the whole checkpoint, once all are."""
+        have = self._units.setdefault(step, {})
+        have.update({unit.unit: unit for unit in units})
+        names = unit_names(self.spec.model.num_hidden_layers)
+        if any(name not in have for name in names):
+            return None
+        del self._units[step]
+        checkpoint = Checkpoint(step, tuple(have[name] for name in names))
+        self.checkpoint = (step, blobs.put(checkpoint.to_bytes()))
+        return checkpoint
+
+    def beat(self, peer: PeerId, beat: Beat, now: float) -> None:
+        """A member's heartbeat answer; keeps one some seconds old beside the newest."""
+        member = self.member(peer)
+        if member.beat is None or now - member.before_time > 5.0:
+            member.before, member.before_time = member.beat or beat, member.beat_time or now
+        member.beat, member.beat_time = beat, now
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows beyond a checkpoint: a new term makes them again."""
+        self.rows = {at: row for at, row in self.rows.items() if at <= step}
+        self.evals = {at: loss for at, loss in self.evals.items() if at <= step}
+        self.recent.clear()
+        self._open.clear()
+        self._units.clear()
+
+
+def spec_blobs(spec: JobSpec) -> set[BlobHash]:
+    """Blobs a member may need before the first step."""
+    shards = {shard.blob for shard in (*spec.data.train, *spec.data.held_out)}
+    more = {blob for blob in (spec.tokenizer.file, spec.model.weights) if blob is not None}
+    return shards | more
+
+
+def checkpoint_blobs(checkpoint: Checkpoint) -> set[BlobHash]:
+    """Every blob a checkpoint names."""
+    return {blob for unit in checkpoint.units for blob in (unit.weights, unit.optimizer) if blob is not None}

@@ -1,0 +1,139 @@
+"""A Llama-family decoder, with Hugging Face's names and conventions, as functions of its weights.
+
+    x_BTD = embedding[tokens_BT]
+    for each block:  x += attention(norm(x));  x += swiglu(norm(x))
+    logits_BTV = norm(x) @ head
+
+B sequences, T tokens, D = hidden size, H query heads, K key-value heads, E = values per head, G = H / K.
+RMSNorm: Zhang & Sennrich 2019. Rotary embedding: Su et al. 2021, in Hugging Face's half-split form, so the
+weights open in ``transformers``. SwiGLU: Shazeer 2020. Grouped-query attention: Ainslie et al. 2023.
+
+Attention is matrix products and a softmax over the whole T x T square. A fused kernel would need less memory,
+but which one torch picks, and how it splits its sums, depends on more than shapes; these products do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swarmd.protocols.checkpoint import EMBED, HEAD
+from swarmd.protocols.spec import ModelSpec
+
+Weights = Mapping[str, Tensor]
+
+
+class Model:
+    """Consecutive units of a decoder. Called with what enters the first, it gives what leaves the last."""
+
+    def __init__(self, spec: ModelSpec, weights: Mapping[str, Weights]) -> None:
+        """``weights`` holds each unit's parameters by their full names, units in the order of the data."""
+        self.spec = spec
+        self.weights = weights
+        self.parameters = {name: tensor for unit in weights.values() for name, tensor in unit.items()}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Token ids [B, T] int64 if the first unit is the embedding, else hidden states [B, T, D] float32.
+
+        Gives hidden states, or logits [B, T, V] if the last unit is the head.
+        """
+        for unit, weights in self.weights.items():
+            if unit == EMBED:
+                x = F.embedding(x, weights["model.embed_tokens.weight"])
+            elif unit == HEAD:
+                x = F.linear(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"])
+            else:
+                x = block(x, weights, f"model.{unit}", self.spec)
+        return x
+
+
+def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
+    """One decoder block, [B, T, D] to [B, T, D]; its parameters' names begin with ``at``."""
+    x = x + attention(
+        _norm(x, weights[f"{at}.input_layernorm.weight"], spec), weights, f"{at}.self_attn", spec
+    )
+    return x + swiglu(_norm(x, weights[f"{at}.post_attention_layernorm.weight"], spec), weights, f"{at}.mlp")
+
+
+def attention(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
+    """Causal grouped-query attention, [B, T, D] to [B, T, D]."""
+    batch, length, _ = x.shape
+    heads, keys, size = spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim
+    groups = heads // keys
+    cos, sin = rotary_table(spec, length, x.device)
+    q = F.linear(x, weights[f"{at}.q_proj.weight"]).view(batch, length, heads, size)
+    k = F.linear(x, weights[f"{at}.k_proj.weight"]).view(batch, length, keys, size)
+    v = F.linear(x, weights[f"{at}.v_proj.weight"]).view(batch, length, keys, size)
+    # The queries that share a key head lie one after another: one matrix product serves them all.
+    q = _rotate(q, cos, sin).view(batch, length, keys, groups, size).permute(0, 2, 3, 1, 4)
+    q = q.reshape(batch * keys, groups * length, size)
+    k = _rotate(k, cos, sin).transpose(1, 2).reshape(batch * keys, length, size)
+    v = v.transpose(1, 2).reshape(batch * keys, length, size)
+    scores = torch.baddbmm(causal_mask(length, groups, x.device), q, k.transpose(1, 2), alpha=size**-0.5)
+    mixed = torch.softmax(scores, -1) @ v
+    mixed = mixed.view(batch, keys, groups, length, size).permute(0, 3, 1, 2, 4).reshape(batch, length, -1)
+    return F.linear(mixed, weights[f"{at}.o_proj.weight"])
+
+
+def swiglu(x: Tensor, weights: Weights, at: str) -> Tensor:
+    """The gated feed-forward part of a block, [B, T, D] to [B, T, D]."""
+    gate, up = F.linear(x, weights[f"{at}.gate_proj.weight"]), F.linear(x, weights[f"{at}.up_proj.weight"])
+    return F.linear(F.silu(gate) * up, weights[f"{at}.down_proj.weight"])
+
+
+@lru_cache(maxsize=8)
+def rotary_table(spec: ModelSpec, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, 1, E] of each position's angles, made in float32 as ``transformers`` does."""
+    pairs = torch.arange(0, spec.head_dim, 2, dtype=torch.int64).float() / spec.head_dim
+    angles = torch.outer(torch.arange(length).float(), 1.0 / float(spec.rope_theta) ** pairs)
+    angles = torch.cat((angles, angles), -1)[:, None]
+    return angles.cos().to(device), angles.sin().to(device)
+
+
+@lru_cache(maxsize=8)
+def causal_mask(length: int, groups: int, device: torch.device) -> Tensor:
+    """Minus infinity where a query would see a later token, else 0: [G * T, T]."""
+    return torch.full((length, length), -torch.inf).triu(1).repeat(groups, 1).to(device)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat((-right, left), -1) * sin
+
+
+def _norm(x: Tensor, weight: Tensor, spec: ModelSpec) -> Tensor:
+    return F.rms_norm(x, (spec.hidden_size,), weight, float(spec.rms_norm_eps))
+
+
+def config_json(spec: ModelSpec) -> dict[str, Any]:
+    """Hugging Face's ``config.json`` for this model."""
+    theta = float(spec.rope_theta)
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": spec.vocab_size,
+        "hidden_size": spec.hidden_size,
+        "intermediate_size": spec.intermediate_size,
+        "num_hidden_layers": spec.num_hidden_layers,
+        "num_attention_heads": spec.num_attention_heads,
+        "num_key_value_heads": spec.num_key_value_heads,
+        "head_dim": spec.head_dim,
+        "max_position_embeddings": spec.max_position_embeddings,
+        "rms_norm_eps": float(spec.rms_norm_eps),
+        "initializer_range": float(spec.initializer_range),
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": False,
+        "rope_theta": theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "dtype": "float32",
+    }

@@ -1,0 +1,179 @@
+"""A stage of the pipeline: some layers, their optimizer, and what backward still needs.
+
+A stage computes what it is told, when it is told: the schedule is not its business. Whatever order the
+micro-batches come in, the weights after a step have the bits that ``loop.train`` gives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from swarmd.gpu.devices import resolve
+from swarmd.protocols.checkpoint import Checkpoint
+from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.spec import JobSpec
+from swarmd.train.checkpoint import Read, open_units
+from swarmd.train.determinism import deterministic
+from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
+from swarmd.train.model import Model
+from swarmd.train.optim import AdamW
+from swarmd.train.sums import sums_of
+from swarmd.train.units import stage_units
+
+__all__ = ["Stage", "StageStep", "deterministic"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StageStep:
+    """What a stage has to say of a step it committed."""
+
+    loss: float | None
+    """Mean training loss of the step in nats; None but for the last stage."""
+    squared_norms: tuple[tuple[str, float], ...]
+    """Squared gradient norm of each unit, before clipping."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """The two ends of what one forward recorded."""
+
+    entered: Tensor
+    left: Tensor
+
+
+class Stage:
+    """Layers [first, end), with the embedding before layer 0 and the head after the last layer.
+
+    Hidden states and their gradients come and go as CPU float32 [B, T, D]. Steps count from 1, micro-batches
+    from 0. ``version`` is the number of steps in the weights; only step ``version + 1`` may be computed.
+
+    Every method raises ProtocolViolation for a call out of turn or a tensor of another shape.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        first: int,
+        end: int,
+        data: Batches | None,
+        *,
+        device: str = "cpu",
+        checkpoint: Checkpoint | None = None,
+        read: Read | None = None,
+    ) -> None:
+        """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint."""
+        layers = spec.model.num_hidden_layers
+        if not 0 <= first < end <= layers:
+            raise ProtocolViolation(f"no stage has layers {first} to {end - 1} of {layers}")
+        self.first, self.last = first == 0, end == layers
+        if data is None and (self.first or self.last):
+            raise ProtocolViolation("the first and the last stage need the run's tokens")
+        self.version = checkpoint.step if checkpoint else 0
+        self._spec, self._data, self._device = spec, data, resolve(device)
+        self._boundary = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
+        names = stage_units(spec.model, first, end)
+        self._units = open_units(spec, names, checkpoint, read, self._device)
+        self._model = Model(spec.model, {name: unit.weights for name, unit in self._units.items()})
+        self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
+        self._graphs: dict[int, _Graph] = {}
+        self._forwarded: set[int] = set()
+        self._losses: dict[int, float] = {}
+
+    @property
+    def held(self) -> int:
+        """Micro-batches between their forward and their backward."""
+        return len(self._graphs)
+
+    def forward(self, step: int, micro_batch: int, x: Tensor | None = None) -> Tensor | None:
+        """What the next stage needs; None from the last, which takes the loss. The first takes no ``x``."""
+        self._check_turn(step, micro_batch)
+        if micro_batch in self._forwarded:
+            raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} came forward before")
+        inputs, targets = self._tokens(lambda data: data.micro_batch(step, micro_batch))
+        entered = self._placed(x).requires_grad_() if inputs is None else self._none(x, inputs)
+        left = self._model(entered)
+        if targets is not None:
+            left = loss_share(left, targets, self._spec.batch.tokens_per_step)
+            self._losses[micro_batch] = left.item()
+        self._graphs[micro_batch] = _Graph(entered, left)
+        self._forwarded.add(micro_batch)
+        return None if self.last else left.detach().cpu()
+
+    def backward(self, step: int, micro_batch: int, gradient: Tensor | None = None) -> Tensor | None:
+        """What the stage before needs; None from the first. The last takes no ``gradient``.
+
+        Raises RunFailed if a gradient is not finite or too large to sum.
+        """
+        self._check_turn(step, micro_batch)
+        if micro_batch not in self._graphs:
+            raise ProtocolViolation(
+                f"micro-batch {micro_batch} of step {step} has no forward to go back over"
+            )
+        above = self._none(gradient, None) if self.last else self._placed(gradient)
+        graph = self._graphs.pop(micro_batch)
+        wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
+        found = torch.autograd.grad(graph.left, wanted, above)
+        self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
+        return None if self.first else found[-1].cpu().contiguous()
+
+    def commit(self, step: int) -> StageStep:
+        """Update the weights from the sums of all micro-batches, each counted once."""
+        if step != self.version + 1 or not self._sums.complete:
+            raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
+        norms = tuple(
+            (name, self._optimizer.update(step, unit, self._sums)) for name, unit in self._units.items()
+        )
+        loss = math.fsum(self._losses.values()) if self.last else None
+        self._sums.clear()
+        self._forwarded.clear()
+        self._losses.clear()
+        self.version = step
+        return StageStep(loss, norms)
+
+    def evaluate(self, batch: int, x: Tensor | None = None) -> Tensor | float:
+        """One batch of held-out windows: what the next stage needs, or the last one's sum of token losses."""
+        with torch.no_grad():
+            inputs, targets = self._tokens(lambda data: data.eval_batch(batch))
+            left = self._model(self._placed(x) if inputs is None else self._none(x, inputs))
+            return left.cpu() if targets is None else loss_sum(left, targets)
+
+    def snapshot(self) -> dict[str, tuple[bytes, bytes]]:
+        """Each unit's weights and optimizer state as safetensors; between steps only."""
+        if self._forwarded:
+            raise ProtocolViolation("a snapshot is taken between steps")
+        return {name: (unit.weight_bytes(), unit.optimizer_bytes()) for name, unit in self._units.items()}
+
+    def _check_turn(self, step: int, micro_batch: int) -> None:
+        if step != self.version + 1:
+            raise ProtocolViolation(f"step {step} at a stage whose weights are of step {self.version}")
+        if not 0 <= micro_batch < self._spec.batch.micro_batches:
+            raise ProtocolViolation(f"step {step} has no micro-batch {micro_batch}")
+
+    def _tokens(self, pick: Callable[[Batches], tuple[Ids, Ids]]) -> tuple[Tensor | None, Tensor | None]:
+        """Inputs at the first stage, targets at the last."""
+        if self._data is None or not (self.first or self.last):
+            return None, None
+        inputs, targets = pick(self._data)
+        return (
+            on_device(inputs, self._device) if self.first else None,
+            on_device(targets, self._device) if self.last else None,
+        )
+
+    def _placed(self, x: Tensor | None) -> Tensor:
+        """A copy in torch's own memory: what arrives may lie anywhere, and alignment changes bits."""
+        if x is None or tuple(x.shape) != self._boundary or x.dtype != torch.float32:
+            raise ProtocolViolation(f"a boundary tensor is float32 of shape {self._boundary}")
+        return x.detach().to(self._device, copy=True)
+
+    def _none(self, x: Tensor | None, instead: T) -> T:
+        if x is not None:
+            raise ProtocolViolation("this end of the pipeline takes no tensor")
+        return instead

@@ -1,0 +1,171 @@
+"""Sums of gradients over the micro-batches of a step.
+
+``ExactSums`` rounds each value to a multiple of 2^-40, half to even, and adds it as an integer in float64.
+Sums of integers below 2^53 are exact there, so neither the order nor the grouping of micro-batches can
+change a bit: reproducible summation (Demmel & Nguyen 2013) with one fixed bin. A value so large that the step's
+micro-batches together could pass 2^53, or one that is not finite, ends the run; each value is judged alone,
+so whether that happens does not depend on order either.
+
+``OrderedSums`` adds float32 values in micro-batch order, and holds back what comes early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from swarmd.protocols.errors import ProtocolViolation, RunFailed
+from swarmd.protocols.spec import JobSpec
+from swarmd.train.units import Shapes, unit_shapes
+
+GRID = 2.0**40
+EXACT_INTEGERS = 2.0**53
+
+Gradients = Mapping[str, Tensor]
+
+
+class Sums(Protocol):
+    """What the plain loop and a stage need of either kind."""
+
+    def add(self, step: int, micro_batch: int, gradients: Gradients) -> None:
+        """Count one micro-batch's gradients. Raises RunFailed, or ProtocolViolation for a repeat."""
+        ...
+
+    def total(self, name: str) -> Tensor:
+        """The sum for one parameter, float32. Only when ``complete``."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether every micro-batch of the step is in."""
+        ...
+
+    def clear(self) -> None:
+        """Begin the next step."""
+        ...
+
+
+def sums_of(spec: JobSpec, units: Iterable[str], device: torch.device) -> Sums:
+    """The sums that ``numerics.sum`` names, for the parameters of some units."""
+    shapes = {name: shape for unit in units for name, shape in unit_shapes(spec.model, unit).items()}
+    made = ExactSums if spec.numerics.sum == "exact" else OrderedSums
+    # Apple's GPUs have no float64: there, sums are kept on the CPU.
+    return made(shapes, spec.batch.micro_batches, torch.device("cpu") if device.type == "mps" else device)
+
+
+class ExactSums:
+    """Sums on a grid of 2^-40. Holds 8 bytes a parameter."""
+
+    def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
+        self._totals = {
+            name: torch.zeros(shape, dtype=torch.float64, device=device) for name, shape in shapes.items()
+        }
+        self._due = _Due(micro_batches)
+        self._limit = EXACT_INTEGERS / micro_batches
+        self._device = device
+
+    @property
+    def complete(self) -> bool:
+        """Whether every micro-batch of the step is in."""
+        return self._due.complete
+
+    def add(self, step: int, micro_batch: int, gradients: Gradients) -> None:
+        """Count one micro-batch's gradients, in any order. Raises as ``Sums.add`` does."""
+        self._due.take(micro_batch)
+        extremes: list[Tensor] = []
+        for name, total in self._totals.items():
+            # In float32: the product is exact, and every integer that rounding can give is a float32.
+            units = (gradients[name].to(self._device) * GRID).round_()
+            extremes += torch.aminmax(units)
+            total.add_(units)
+        self._check(step, micro_batch, torch.stack(extremes).abs_().tolist())
+
+    def total(self, name: str) -> Tensor:
+        """The exact sum, rounded once to float32."""
+        return self._totals[name].to(torch.float32).mul_(1.0 / GRID)
+
+    def clear(self) -> None:
+        """Begin the next step."""
+        for total in self._totals.values():
+            total.zero_()
+        self._due.clear()
+
+    def _check(self, step: int, micro_batch: int, extremes: list[float]) -> None:
+        for index, name in enumerate(self._totals):
+            for extreme in extremes[2 * index : 2 * index + 2]:
+                if not extreme <= self._limit:  # also true of a NaN
+                    raise _too_large(name, step, micro_batch, extreme / GRID)
+
+
+class OrderedSums:
+    """Sums in micro-batch order. Holds 4 bytes a parameter, and the gradients that came early."""
+
+    def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
+        self._totals = {name: torch.zeros(shape, device=device) for name, shape in shapes.items()}
+        self._due = _Due(micro_batches)
+        self._early: dict[int, Gradients] = {}
+        self._next = 0
+        self._device = device
+
+    @property
+    def complete(self) -> bool:
+        """Whether every micro-batch of the step is in."""
+        return self._due.complete
+
+    def add(self, step: int, micro_batch: int, gradients: Gradients) -> None:
+        """Count one micro-batch's gradients when its turn comes. Raises as ``Sums.add`` does."""
+        self._due.take(micro_batch)
+        self._early[micro_batch] = gradients
+        while self._next in self._early:
+            self._add(step, self._next, self._early.pop(self._next))
+            self._next += 1
+
+    def total(self, name: str) -> Tensor:
+        """The sum, float32; good until ``clear``."""
+        return self._totals[name]
+
+    def clear(self) -> None:
+        """Begin the next step."""
+        for total in self._totals.values():
+            total.zero_()
+        self._due.clear()
+        self._next = 0
+
+    def _add(self, step: int, micro_batch: int, gradients: Gradients) -> None:
+        for name, total in self._totals.items():
+            total.add_(gradients[name].to(self._device))
+        finite = torch.stack([total.isfinite().all() for total in self._totals.values()]).tolist()
+        for name, good in zip(self._totals, finite, strict=True):
+            if not good:
+                raise _too_large(name, step, micro_batch, float("nan"))
+
+
+class _Due:
+    """Which micro-batches of the step are in."""
+
+    def __init__(self, micro_batches: int) -> None:
+        self._all = frozenset(range(micro_batches))
+        self._counted: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        return self._counted == self._all
+
+    def take(self, micro_batch: int) -> None:
+        if micro_batch not in self._all or micro_batch in self._counted:
+            raise ProtocolViolation(f"micro-batch {micro_batch} is counted already, or is not of this step")
+        self._counted.add(micro_batch)
+
+    def clear(self) -> None:
+        self._counted.clear()
+
+
+def _too_large(name: str, step: int, micro_batch: int, value: float) -> RunFailed:
+    return RunFailed(
+        f"step {step}, micro-batch {micro_batch}: the gradient of {name} has a value of magnitude "
+        f"{value:.3g}, which no sum can hold exactly",
+        hint="training has diverged: lower optimizer.lr, or warm up for longer",
+    )

@@ -1,0 +1,186 @@
+"""The compute process: a stage between a socket pair and shared memory.
+
+A reader thread copies frames out of their slots as they come and queues them; the main thread
+alternates between taking in what is queued and the runner's next action. When the daemon's end of the
+socket closes, whatever closed it, the process ends at once, even in the middle of an operator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import socket
+import threading
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from swarmd.blobs import BlobStore
+from swarmd.compute.channel import Channel
+from swarmd.compute.layout import SlotLayout, boundary_shape
+from swarmd.compute.memory import SlotMemory, SlotPool
+from swarmd.compute.messages import (
+    FROM_WORKER,
+    TO_WORKER,
+    Arrived,
+    Broken,
+    Done,
+    Load,
+    Loaded,
+    Outgoing,
+    Sent,
+    Start,
+    Taken,
+    Time,
+    Timed,
+)
+from swarmd.protocols.checkpoint import parse_checkpoint
+from swarmd.protocols.errors import SwarmdError, TimedOut
+from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.tensors import (
+    FRAME_VERSION,
+    Direction,
+    FrameHeader,
+    FrameKey,
+    tile_root,
+)
+from swarmd.train.data import TokenData
+from swarmd.train.runner import StageRunner, flow_of
+from swarmd.train.stage import Stage, deterministic
+from swarmd.train.timing import time_micro_batch
+
+SEND_PATIENCE_SECONDS = 120.0
+
+
+class Worker:
+    """One compute process's state: at most one stage at a time."""
+
+    def __init__(self, channel: Channel, memory: SlotMemory, layout: SlotLayout, blobs: BlobStore, device: str) -> None:
+        self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
+        self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.free = SlotPool(layout.outgoing)
+        self.load: Load | None = None
+        self.spec: JobSpec | None = None
+        self.runner: StageRunner | None = None
+
+    def read(self) -> None:
+        """The reader thread: until the daemon's end closes. Frames leave their slots here."""
+        while (message := self.channel.receive()) is not None:
+            if isinstance(message, Sent):
+                self.free.give(message.slot)
+            elif isinstance(message, Arrived):
+                header = message.header
+                tensor = torch.empty(header.shape, dtype=torch.float32)
+                _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+                self.channel.send(Taken(message.slot))
+                self.inbox.put((header, tensor))
+            else:
+                self.inbox.put(message)
+        self.inbox.put(None)
+
+    def run(self) -> None:
+        """The main thread: until the inbox says that the daemon is gone."""
+        while (message := self.inbox.get()) is not None:
+            try:
+                self.take(message)
+            except SwarmdError as error:
+                self.channel.send(Broken(error.code, error.message))
+            except (RuntimeError, MemoryError) as error:  # torch's word for CUDA errors and lack of memory
+                self.channel.send(Broken("compute", f"{type(error).__name__}: {error}"[:500]))
+
+    def take(self, message: object) -> None:
+        """Act on one message; ``Start`` trains until the end."""
+        match message:
+            case Time(spec=raw):
+                self.channel.send(Timed(*time_micro_batch(parse_spec(raw), self.device)))
+            case Load():
+                self.build(message)
+            case Start() if self.runner is not None:
+                self.train(self.runner)
+            case (FrameHeader() as header, Tensor() as tensor) if self.runner is not None:
+                self.runner.arrived(header, tensor)
+            case _:
+                raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
+
+    def build(self, load: Load) -> None:
+        """Build the stage from seeded weights or a checkpoint."""
+        spec = parse_spec(load.spec)
+        deterministic(spec)
+        ends = load.first == 0 or load.end == spec.model.num_hidden_layers
+        data = TokenData(spec, self.blobs.get) if ends else None
+        start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
+        stage = Stage(spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get)
+        flow = flow_of(load, spec, stage.version)
+        self.load, self.spec = load, spec
+        self.runner = StageRunner(load, spec, stage, flow, self.blobs)
+        self.channel.send(Loaded(stage.version))
+
+    def train(self, runner: StageRunner) -> None:
+        """Take frames and turn until the last step is done."""
+        while not runner.done:
+            while not self.inbox.empty():
+                self._next(self.inbox.get())
+            if not runner.turn(self) and not runner.done:
+                self._next(self.inbox.get())
+        self.channel.send(Done(runner.work().micro_batches))
+
+    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
+        """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""
+        assert self.load is not None
+        to_next = direction != Direction.BACKWARD
+        boundary = self.load.end if to_next else self.load.first
+        slot = self._slot()
+        view = self.memory.slot(slot, tensor.numel() * 4)
+        view[:] = _bytes_of(tensor)
+        shape = tuple(tensor.shape)
+        key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
+        root = tile_root(view, shape, "float32")
+        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, "raw", "float32", shape, root)
+        self.channel.send(Outgoing(header, slot, to_next))
+
+    def report(self, message: object) -> None:
+        """Tell the daemon (``Outlet``)."""
+        self.channel.send(message)
+
+    def _next(self, message: object) -> None:
+        if message is None:
+            raise SystemExit(0)
+        self.take(message)
+
+    def _slot(self) -> int:
+        try:
+            return self.free.take(SEND_PATIENCE_SECONDS)
+        except queue.Empty:
+            raise TimedOut(f"no frame could be sent for {SEND_PATIENCE_SECONDS:.0f} s") from None
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.detach().contiguous().numpy().data.cast("B")
+
+
+def main() -> None:
+    """Run as ``python -m swarmd.train.worker``; started by the daemon only."""
+    parser = argparse.ArgumentParser(prog="swarmd.train.worker")
+    for name in ("--channel", "--memory", "--slot-bytes"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--blobs", type=Path, required=True)
+    parser.add_argument("--device", required=True)
+    args = parser.parse_args()
+    os.nice(5)
+    layout = SlotLayout(args.slot_bytes)
+    channel = Channel(socket.socket(fileno=args.channel), FROM_WORKER, TO_WORKER)
+    worker = Worker(channel, SlotMemory(args.memory, layout.count, layout.slot_bytes), layout, BlobStore(args.blobs),
+                    args.device)  # fmt: skip
+    threading.Thread(target=_read_then_exit, args=(worker,), name="reader", daemon=True).start()
+    worker.run()
+
+
+def _read_then_exit(worker: Worker) -> None:
+    worker.read()
+    os._exit(0)  # the main thread may be deep inside an operator
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Every mistake in a job file, with the whole line that the user reads about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmd.protocols.errors import JobFileError
+from swarmd.protocols.jobfile import decode_job, parse_job
+from swarmd.protocols.jobtext import MAX_JOB_BYTES
+
+DATA = "\n[data]\nembedded = true\n"
+
+MISTAKES: list[tuple[str, str]] = [
+    # kinds of values
+    ('steps = "300"', 'job.toml:1: steps = "300": must be a whole number; write 300 without quotes'),
+    ('steps = "many"', 'job.toml:1: steps = "many": must be a whole number'),
+    ("steps = 300.0", "job.toml:1: steps = 300.0: must be a whole number; use 300"),
+    ("steps = nan", "job.toml:1: steps = nan: must be a whole number"),
+    ("steps = true", "job.toml:1: steps = true: must be a whole number, not true or false"),
+    ("steps = 2024-01-01", "job.toml:1: steps = 2024-01-01: must be a whole number"),
+    ("steps = [3]", "job.toml:1: steps = [3]: must be a whole number"),
+    ("name = 3", "job.toml:1: name = 3: must be text in quotes"),
+    ("wire.codec = 8", 'job.toml:1: wire.codec = 8: must be text in quotes; use "raw"'),
+    (
+        '[optimizer]\nlr = "0.1"',
+        'job.toml:2: optimizer.lr = "0.1": must be a number; write 0.1 without quotes',
+    ),
+    ('[optimizer]\nlr = "big"', 'job.toml:2: optimizer.lr = "big": must be a number'),
+    ("[optimizer]\nlr = false", "job.toml:2: optimizer.lr = false: must be a number, not true or false"),
+    ("[optimizer]\nlr = [0.1]", "job.toml:2: optimizer.lr = [0.1]: must be a number"),
+    (
+        "[model]\ntie_word_embeddings = 1",
+        "job.toml:2: model.tie_word_embeddings = 1: must be true or false, without quotes",
+    ),
+    ("model = 5", "job.toml:1: model = 5: must be a table; write [model] and its settings below it"),
+    (
+        "[[model]]\nlayers = 2",
+        "job.toml:1: model = [{...}]: must be a table; write [model] and its settings below it",
+    ),
+    ('tokenizer.file = ""', 'job.toml:1: tokenizer.file = "": must not be empty'),
+    (
+        'tokenizer.file = "a\\u0000b"',
+        'job.toml:1: tokenizer.file = "a\\u0000b": must be at most 4096 characters, none of them NUL',
+    ),
+    # ranges
+    ("seed = -1", "job.toml:1: seed = -1: must be from 0 to 9007199254740991; use 0"),
+    ("steps = 0", "job.toml:1: steps = 0: must be from 1 to 10000000; use 1"),
+    ("steps = 99999999", "job.toml:1: steps = 99999999: must be from 1 to 10000000; use 10000000"),
+    (
+        "seed = 99999999999999999999",
+        "job.toml:1: seed = 99999999999999999999: must be from 0 to 9007199254740991; use 9007199254740991",
+    ),
+    (
+        "seed = 0x" + "f" * 5000,
+        "job.toml:1: seed = 0xfffffffffffffffffffffffffffffffffff...: "
+        "must be from 0 to 9007199254740991; use 9007199254740991",
+    ),
+    ("[model]\nlayers = 0", "job.toml:2: model.layers = 0: must be from 1 to 512; use 1"),
+    ("[model]\nheads = 0", "job.toml:2: model.heads = 0: must be from 1 to 1024; use 1"),
+    ("[model]\nvocab = 1", "job.toml:2: model.vocab = 1: must be from 2 to 4194304; use 2"),
+    (
+        "[optimizer]\nlr = 0",
+        "job.toml:2: optimizer.lr = 0: must be over 0 and at most 10; the default is 0.0015",
+    ),
+    (
+        "[optimizer]\nlr = inf",
+        "job.toml:2: optimizer.lr = inf: must be over 0 and at most 10; the default is 0.0015",
+    ),
+    (
+        "[optimizer]\nclip = nan",
+        "job.toml:2: optimizer.clip = nan: must be over 0 and at most 1000000; the default is 1.0",
+    ),
+    ("[optimizer]\nmin_lr = -0.1", "job.toml:2: optimizer.min_lr = -0.1: must be from 0 to 10"),
+    (
+        "[optimizer]\nbeta1 = 1.0",
+        "job.toml:2: optimizer.beta1 = 1.0: must be at least 0 and under 1; the default is 0.9",
+    ),
+    (
+        "[optimizer]\nbeta2 = -0.5",
+        "job.toml:2: optimizer.beta2 = -0.5: must be at least 0 and under 1; the default is 0.95",
+    ),
+    (
+        "[model]\nnorm_eps = 1.5",
+        "job.toml:2: model.norm_eps = 1.5: must be over 0 and at most 0.1; the default is 1e-05",
+    ),
+    ("[run]\nmin_stages = 0", "job.toml:2: run.min_stages = 0: must be from 1 to 512; use 1"),
+    # choices and names
+    (
+        'name = "a b"',
+        "job.toml:1: name = \"a b\": must be 1 to 64 letters, digits, '.', '_' or '-', "
+        "beginning with a letter or digit",
+    ),
+    ('[numerics]\nsum = "fast"', 'job.toml:2: numerics.sum = "fast": must be "exact" or "ordered"'),
+    ('[numerics]\ndtype = "bfloat16"', 'job.toml:2: numerics.dtype = "bfloat16": must be "float32"'),
+    ('[wire]\ncodec = "int8"', 'job.toml:2: wire.codec = "int8": must be "raw"'),
+    ('[tokenizer]\nkind = "word"', 'job.toml:2: tokenizer.kind = "word": must be "bytes" or "file"'),
+    # settings that do not exist
+    ("[model]\nlayer = 4", "job.toml:2: model.layer = 4: no such setting; did you mean layers?"),
+    ("[modle]\nlayers = 4", "job.toml:1: modle = {...}: no such setting; did you mean [model]?"),
+    ("lr = 0.1", "job.toml:1: lr = 0.1: no such setting; it belongs under [optimizer]"),
+    (
+        "every = 5",
+        "job.toml:1: every = 5: no such setting; it belongs under [evaluation] or under [checkpoint]",
+    ),
+    (
+        "[batch]\nsteps = 5",
+        "job.toml:2: batch.steps = 5: no such setting; it belongs at the top, before the first [table]",
+    ),
+    (
+        "[model]\nnum_hidden_layers = 4",
+        "job.toml:2: model.num_hidden_layers = 4: no such setting; here it is layers",
+    ),
+    (
+        "learning_rate = 0.1",
+        "job.toml:1: learning_rate = 0.1: no such setting; here it is lr, under [optimizer]",
+    ),
+    (
+        "[wire]\nspeed = 9",
+        "job.toml:2: wire.speed = 9: no such setting; [wire] has codec",
+    ),
+    ("[wire.codec]\nx = 1", 'job.toml:1: wire.codec = {...}: must be text in quotes; use "raw"'),
+    (
+        '"wire.codec" = "raw"',
+        'job.toml:1: wire.codec = "raw": no such setting; the top level has name, seed, steps, [model], '
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run]",
+    ),
+    (
+        '"\\u001b[31mlayer" = 1',
+        "job.toml:1: ?[31mlayer = 1: no such setting; the top level has name, seed, steps, [model], "
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run]",
+    ),
+    # settings that contradict one another
+    ("[model]\nheads = 5", "job.toml:2: model.heads = 5: hidden (128) must divide by heads; use 4 or 8"),
+    (
+        "[model]\nhidden = 30\nheads = 10",
+        "job.toml:3: model.heads = 10: hidden / heads (3) must be even; use 5 or 15",
+    ),
+    (
+        "[model]\nhidden = 7",
+        "job.toml:2: model.heads = 4 (the default): hidden (7) must divide by heads; use an even hidden",
+    ),
+    (
+        "[model]\nheads = 8\nkv_heads = 3",
+        "job.toml:3: model.kv_heads = 3: heads (8) must divide by kv_heads; use 2 or 4",
+    ),
+    (
+        "[model]\nkv_heads = 8",
+        "job.toml:2: model.kv_heads = 8: heads (4) must divide by kv_heads; use 4",
+    ),
+    (
+        "[model]\nhidden = 65536\nlayers = 512",
+        "job.toml:2: model.hidden = 65536: the model would have 26,391 billion parameters, "
+        "at most 100 billion are taken; use fewer layers or smaller sizes",
+    ),
+    ("[model]\nvocab = 100", "job.toml:2: model.vocab = 100: bytes need at least 256; remove it"),
+    (
+        "[model]\ntie_word_embeddings = true",
+        "job.toml:2: model.tie_word_embeddings = true: not built yet; remove it: "
+        "embedding and head have weights of their own",
+    ),
+    (
+        "[model]\ncheckpoint = 'dir'\nlayers = 4",
+        "job.toml:3: model.layers = 4: the checkpoint decides this; remove it",
+    ),
+    (
+        "[model]\ncontext = 64",
+        "job.toml:2: batch.sequence_length = 128 (the default): is over the model's context (64); use at most 64",
+    ),
+    (
+        "[batch]\nsequence_length = 131072\nmicro_batch_size = 16",
+        "job.toml:3: batch.micro_batch_size = 16: times sequence_length (131072) is over 1048576 tokens; "
+        "use at most 8, and more micro_batches",
+    ),
+    (
+        "steps = 10\n[optimizer]\nwarmup_steps = 11",
+        "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
+    ),
+    (
+        "[optimizer]\nmin_lr = 0.01",
+        "job.toml:2: optimizer.min_lr = 0.01: is over lr (0.0015); use at most 0.0015",
+    ),
+    (
+        "[evaluation]\nwindows = 31\n[batch]\nmicro_batch_size = 2",
+        "job.toml:2: evaluation.windows = 31: must be a multiple of micro_batch_size (2); use 30 or 32",
+    ),
+    (
+        "[evaluation]\nwindows = 1\n[batch]\nmicro_batch_size = 2",
+        "job.toml:2: evaluation.windows = 1: must be a multiple of micro_batch_size (2); use 2",
+    ),
+    (
+        "[run]\nmin_stages = 4\nmax_stages = 2",
+        "job.toml:2: run.min_stages = 4: is over max_stages (2); use at most 2",
+    ),
+    (
+        "[run]\nmax_stages = 9",
+        "job.toml:2: run.max_stages = 9: a stage holds at least one of the 8 layers; use at most 8",
+    ),
+    (
+        "[tokenizer]\nkind = 'file'",
+        'job.toml:2: tokenizer.kind = "file": names no file; add file = "tokenizer.json"',
+    ),
+    (
+        "[tokenizer]\nkind = 'bytes'\nfile = 'f'",
+        'job.toml:3: tokenizer.file = "f": kind = "bytes" reads no file; remove one of them',
+    ),
+]
+
+DATA_MISTAKES: list[tuple[str, str]] = [
+    ("steps = 3", 'job.toml:1: data: names no text; give text = "FILE", jsonl = "FILE" or embedded = true'),
+    (
+        "steps = 3\n[data]",
+        'job.toml:2: data: names no text; give text = "FILE", jsonl = "FILE" or embedded = true',
+    ),
+    (
+        "[data]\nembedded = false",
+        'job.toml:1: data: names no text; give text = "FILE", jsonl = "FILE" or embedded = true',
+    ),
+    ("data = 1", "job.toml:1: data = 1: must be a table; write [data] and its settings below it"),
+    ("[data]\nembedded = 1", "job.toml:2: data.embedded = 1: must be true or false, without quotes"),
+    (
+        "[data]\ntext = []",
+        "job.toml:2: data.text = []: must be a file or folder in quotes, or a list of them",
+    ),
+    (
+        "[data]\ntext = ['a', 3]",
+        'job.toml:2: data.text = ["a", 3]: must be a file or folder in quotes, or a list of them',
+    ),
+    ("[data]\ntext = 'a'\njsonl = 'b'", "job.toml:3: data.jsonl = [\"b\"]: a second source beside text; keep one of them"),
+    ("[data]\ntext = 'a'\nfield = 'b'", 'job.toml:3: data.field = "b": only jsonl has fields; remove it'),
+]
+
+SYNTAX: list[tuple[str, str]] = [
+    ("", "job.toml:1: the file is empty; the shortest job is [data] with embedded = true"),
+    (" \n\n", "job.toml:1: the file is empty; the shortest job is [data] with embedded = true"),
+    (
+        "seed = 1\nname = hello",
+        'job.toml:2: not TOML: Invalid value; text needs "quotes", a list needs [brackets]',
+    ),
+    (
+        "seed = 1\nsteps 300",
+        "job.toml:2: not TOML: Expected '=' after a key in a key/value pair; a line is NAME = VALUE, [TABLE] or # COMMENT",
+    ),
+    ("= 3", "job.toml:1: not TOML: Invalid statement; a line is NAME = VALUE, [TABLE] or # COMMENT"),
+    ("\n[model", "job.toml:2: not TOML: Expected ']' at the end of a table declaration"),
+    ("seed = 1\nseed = 2", "job.toml:2: seed is already on line 1; keep one of them"),
+    ("[model]\nlayers = 2\n[data]\n[model]", "job.toml:4: [model] is already on line 1; keep one of them"),
+    ("[model]\nlayers = 2\n\nlayers = 3", "job.toml:4: model.layers is already on line 2; keep one of them"),
+    ("x = " + "[" * 5000, "job.toml:1: brackets are nested too deep; a job has no such values"),
+    ("\nseed = " + "9" * 5000, "job.toml:2: a number with thousands of digits; write a smaller one"),
+    (
+        "#" * (MAX_JOB_BYTES + 1),
+        "job.toml:1: the text has 1048577 letters; a job file has at most 1048576",
+    ),
+]
+
+
+def problems(text: str) -> tuple[str, ...]:
+    with pytest.raises(JobFileError) as caught:
+        parse_job(text, "job.toml")
+    assert caught.value.exit_code == 2
+    assert caught.value.hint == "correct job.toml and try again"
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(("lines", "message"), MISTAKES)
+def test_a_mistake_is_explained(lines: str, message: str) -> None:
+    assert problems(lines + DATA) == (message,)
+
+
+@pytest.mark.parametrize(("lines", "message"), DATA_MISTAKES)
+def test_a_mistake_about_the_text_is_explained(lines: str, message: str) -> None:
+    assert problems(lines) == (message,)
+
+
+@pytest.mark.parametrize(("text", "message"), SYNTAX)
+def test_a_file_that_is_not_toml_is_explained(text: str, message: str) -> None:
+    assert problems(text) == (message,)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"seed = 1\n# caf\xe9", "job.toml:2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        ("seed = 1".encode("utf-16"), "job.toml:1: the file is UTF-16; save it as UTF-8"),
+        (b" " * 1048577, "job.toml:1: the file has 1048577 bytes; a job file has at most 1048576"),
+    ],
+)
+def test_bytes_that_are_no_text_are_explained(raw: bytes, message: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        decode_job(raw, "job.toml")
+    assert caught.value.problems == (message,)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = "steps = 0\nlr = 3\n[model]\nheads = 5\n[optimizer]\nwarmup_steps = 11\nlr = nan\nmin_lr = 0.1\n"
+    assert problems(text) == (
+        'job.toml:1: data: names no text; give text = "FILE", jsonl = "FILE" or embedded = true',
+        "job.toml:1: steps = 0: must be from 1 to 10000000; use 1",
+        "job.toml:2: lr = 3: no such setting; it belongs under [optimizer]",
+        "job.toml:4: model.heads = 5: hidden (128) must divide by heads; use 4 or 8",
+        "job.toml:7: optimizer.lr = nan: must be over 0 and at most 10; the default is 0.0015",
+    )
+
+
+def test_a_flood_of_mistakes_is_cut() -> None:
+    found = problems("".join(f"x{n} = 1\n" for n in range(500)) + DATA)
+    assert len(found) == 101
+    assert found[-1] == "job.toml: and 400 more"
+
+
+def test_lines_are_right_in_inline_tables_and_after_long_strings() -> None:
+    text = 'name = """a\n[model]\nb"""\nbatch = {micro_batches = 0}\noptimizer.lr = 0\n' + DATA
+    lines = [int(problem.split(":")[1]) for problem in problems(text)]
+    assert lines == [1, 4, 5]
