@@ -10,7 +10,7 @@ INSTALLED := .venv/installed
 SOURCES := $(shell find swarmd protocols scheduler cli tests -name '*.py' -type f)
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## set up .venv with everything swarmd and its tests need
 
@@ -20,14 +20,19 @@ $(INSTALLED): requirements/torch.txt requirements/lock.txt pyproject.toml
 demo: install  ## train a small model on four local nodes
 	@$(BIN)/swarmd demo
 
-test: install  ## run every test, and keep which lines ran
+# ARGS narrows the tests, and then nothing is measured:  make test ARGS="tests/scheduler -x"
+test: install  ## run every test, and record which lines ran
+ifdef ARGS
+	@$(BIN)/pytest $(ARGS)
+else
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
+endif
 
-# `check` reads what the last whole `make test` wrote, and runs the tests only if the code is newer.
+# `check` reads what `make test` recorded, and runs the tests only where the code is newer than that.
 .coverage: $(INSTALLED) $(SOURCES)
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test ARGS=
 
 check: install .coverage  ## style, types, layers and test coverage
 	$(BIN)/ruff check

@@ -116,7 +116,7 @@ class Ends:
 # The receiving process: prints its tickets, then its processor time after each transfer.
 
 
-def say(**report: Any) -> None:
+def say(**report: object) -> None:
     """One line to the other process."""
     print(json.dumps(report), flush=True)
 
@@ -187,9 +187,16 @@ def hear(child: subprocess.Popen[str]) -> Report:
     return report
 
 
+def raw_link(child: subprocess.Popen[str]) -> socket.socket:
+    """A bare socket to the other process."""
+    link = socket.create_connection((HOST, hear(child)["port"]))
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
 def send_raw(size: int, frames: int) -> Report:
     """The bare socket's figures."""
-    with spawn("raw", size, frames) as child, socket.create_connection((HOST, hear(child)["port"])) as link:
+    with spawn("raw", size, frames) as child, raw_link(child) as link:
         payload = os.urandom(size)
         begun, cpu = time.perf_counter(), cpu_seconds()
         for _ in range(frames):
@@ -245,15 +252,14 @@ def figures(count: int, seconds: float, sender: float, receiver: float) -> Repor
 def ping_raw() -> list[float]:
     """Round trips of a bare socket, in seconds."""
     times = []
-    with spawn("raw", PING_BYTES, PINGS, echo=True) as child:
-        with socket.create_connection((HOST, hear(child)["port"])) as link:
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            view = memoryview(bytearray(PING_BYTES))
-            for _ in range(PINGS):
-                begun = time.perf_counter()
-                link.sendall(view)
-                fill(link, view)
-                times.append(time.perf_counter() - begun)
+    with spawn("raw", PING_BYTES, PINGS, echo=True) as child, raw_link(child) as link:
+        view = memoryview(bytearray(PING_BYTES))
+        for _ in range(PINGS):
+            begun = time.perf_counter()
+            link.sendall(view)
+            fill(link, view)
+            times.append(time.perf_counter() - begun)
+        hear(child)
     return times
 
 

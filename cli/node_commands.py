@@ -51,7 +51,8 @@ def up(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Where to accept peers, as /ip4/0.0.0.0/tcp/4801."),
     ] = None,
-    tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="Where tensors arrive.")] = None,
+    tensor_host: Annotated[str | None, typer.Option(metavar="IP", help="Where tensors arrive.")] = None,
+    tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="The port for tensors.")] = None,
     bootstrap: Annotated[
         list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")
     ] = None,
@@ -72,6 +73,7 @@ def up(
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory to offer, as 8GiB.")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="HOST:PORT|off", help="Prometheus metrics.")] = None,
     log_level: Annotated[Level | None, typer.Option(help="How much to log.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say the addresses as one JSON line.")] = False,
 ) -> None:
     """Start this node: join the swarm, offer the device."""
     from swarmd.cli import spawn
@@ -80,6 +82,7 @@ def up(
         {
             "--state-dir": session_of(ctx).state_dir,
             "--listen": listen,
+            "--tensor-host": tensor_host,
             "--tensor-port": tensor_port,
             "--bootstrap": bootstrap,
             "--no-mdns": no_mdns,
@@ -93,6 +96,7 @@ def up(
             "--memory": memory,
             "--metrics": metrics,
             "--log-level": log_level and log_level.value,
+            "--json": json,
         }
     )
     if detach:

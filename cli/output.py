@@ -36,11 +36,11 @@ def is_live(stream: IO[str]) -> bool:
 
 def console(stream: IO[str] | None = None) -> Console:
     """A rich console on stdout (or the given stream) that sends escape codes to terminals only."""
-    from rich.console import Console
+    from swarmd.cli.terminal import PipeConsole
 
     target = stream or sys.stdout
     plain = not is_live(target) or bool(os.environ.get("NO_COLOR"))
-    return Console(
+    return PipeConsole(
         file=target,
         force_terminal=is_live(target),
         color_system=None if plain else "auto",

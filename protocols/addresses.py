@@ -42,7 +42,9 @@ def is_dialable(address: str) -> bool:
 
 def parse_contact(text: str) -> Contact:
     """The contact written ``ADDRESS/p2p/PEER``, as ``swarmd status`` prints it. Raises UsageError."""
-    address, _, peer = text.strip().rpartition("/p2p/")
+    address, found, peer = text.strip().rpartition("/p2p/")
+    if not found:
+        raise _not_a_contact(text, "it does not end in /p2p/ and a peer id")
     try:
         public_key_of(PeerId(peer))
     except ProtocolViolation as error:

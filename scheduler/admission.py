@@ -93,22 +93,15 @@ def admit(request: Request, policy: Policy, load: Load) -> Decision:
     return Decision(True, f"{whose}, within every limit of this node")
 
 
-_OPEN = 'set accepts to "list" or "network"'
-
-
 def _stranger(request: Request, policy: Policy, _: Load) -> str:
     who = request.submitter
     if who == policy.own or policy.accepts is Accepts.NETWORK:
         return ""
     if policy.accepts is Accepts.SELF:
-        return (
-            'this node takes its owner\'s jobs only; it would take others with accepts = "list" or "network"'
-        )
+        return "this node takes its owner's jobs only; its owner can set accepts to 'list' or 'network'"
     if who in policy.allow:
         return ""
-    return (
-        f'{short(who)} is not on this node\'s allow list; its owner can add {who}, or set accepts = "network"'
-    )
+    return f"{short(who)} is not on this node's allow list; its owner can add {who}, or accept the network"
 
 
 def _other_class(request: Request, _: Policy, load: Load) -> str:

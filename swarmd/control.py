@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 def param(params: Mapping[str, Any], name: str, kind: type[T], default: T | None = None) -> T:
-    """A parameter of exactly this type. Raises UsageError; ``default`` stands in for a missing one or null."""
+    """A parameter of exactly this type; ``default`` for a missing one or null. Raises UsageError."""
     value = params.get(name)
     if value is None and default is not None:
         return default
@@ -95,10 +95,10 @@ class _Server:
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         try:
+            line = await _read_line(stream)
             if self._open > MAX_CONNECTIONS:
                 raise Refused(f"more than {MAX_CONNECTIONS} clients at once", hint="close some and try again")
-            line = await _read_line(stream)
-            if line:
+            if line is not None:
                 await self._answer(stream, *_parse(line))
         except Exception as error:  # noqa: BLE001 - the edge: no request may end the daemon
             await _send(stream, {"error": _error_fields(_cause(error))})
@@ -114,8 +114,8 @@ class _Server:
             await _send(stream, {"result": await answer})
 
 
-async def _read_line(stream: trio.SocketStream) -> bytes:
-    """The request's line; empty when the client hangs up without one."""
+async def _read_line(stream: trio.SocketStream) -> bytes | None:
+    """The request's line; None when the client hangs up without one."""
     line = bytearray()
     with trio.move_on_after(REQUEST_SECONDS) as scope:
         while b"\n" not in line:
@@ -123,7 +123,7 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
                 raise UsageError(f"the request is over {MAX_REQUEST_BYTES} bytes")
             part = await _receive(stream)
             if not part:
-                return b""
+                return None
             line += part
     if scope.cancelled_caught:
         raise TimedOut(f"no whole request came within {REQUEST_SECONDS:g} s")

@@ -71,6 +71,7 @@ class _Page:
             request = await _request(http, stream)
         except h11.RemoteProtocolError as error:
             await stream.send_all(_reply(http, error.error_status_hint, b"not a request for metrics\n"))
+            await _let_read(stream)
             return
         if request is not None:
             status, body = self._page(request)
@@ -93,6 +94,13 @@ async def _request(http: h11.Connection, stream: trio.SocketStream) -> h11.Reque
             return event
         else:
             return None
+
+
+async def _let_read(stream: trio.SocketStream) -> None:
+    # Closing on bytes that were not read would reset the connection, and the reply with it.
+    await stream.send_eof()
+    while await stream.receive_some(MAX_HEADER_BYTES):
+        pass
 
 
 def _reply(http: h11.Connection, status: int, body: bytes, *, bare: bool = False) -> bytes:

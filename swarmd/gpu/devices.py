@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from swarmd.gpu import nvml
@@ -52,12 +52,10 @@ def _missing(device: torch.device) -> str:
     if device.type == "cpu":
         return ""
     if device.type == "mps":
-        return (
-            "" if torch.backends.mps.is_available() else "this is no Mac with Apple's GPU, or torch lacks it"
-        )
+        return "" if torch.backends.mps.is_available() else "torch finds no Apple GPU here"
     if device.type != "cuda":
         return "swarmd computes on cpu, cuda and mps"
-    if not torch.backends.cuda.is_built():
+    if not torch.version.cuda:
         driver = nvml.driver()
         has = f"; the NVIDIA driver is there ({driver})" if driver else ""
         return f"torch {torch.__version__} is built without CUDA{has}"

@@ -1,8 +1,8 @@
 """The numerics class: nodes with the same class give the same bits for the same spec.
 
-The class names what is known to matter, and ends with a fingerprint: a hash over what one decoder block gives,
-forward and backward, on fixed numbers with one thread. Two processors that a name cannot tell apart, but whose
-libraries choose other kernels, differ there.
+The class names what is known to matter, and ends with a fingerprint: a hash over what one decoder block
+gives, forward and backward, on fixed numbers with one thread. Two processors that a name cannot tell apart,
+but whose libraries choose other kernels, differ there. The thread count is not part of it: a spec fixes that.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -62,8 +62,8 @@ def load(name: str) -> GpuLoad | None:
 
 def _handle(nvml: Any, name: str) -> Any | None:  # noqa: ANN401
     for index in range(_asked(nvml.nvmlDeviceGetCount) or 0):
-        handle = _asked(lambda at=index: nvml.nvmlDeviceGetHandleByIndex(at))
-        if handle is not None and _text(_asked(lambda of=handle: nvml.nvmlDeviceGetName(of)) or "") == name:
+        handle = _asked(partial(nvml.nvmlDeviceGetHandleByIndex, index))
+        if handle is not None and _text(_asked(partial(nvml.nvmlDeviceGetName, handle)) or "") == name:
             return handle
     return None
 

@@ -1,4 +1,7 @@
-"""What this machine's device is and how fast it multiplies: ``python -m swarmd.gpu.probe`` prints one JSON line."""
+"""What this machine's device is, and how fast it multiplies.
+
+``python -m swarmd.gpu.probe`` prints one line of JSON: the fields of ``DeviceView``, or the error.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 import time
 from dataclasses import asdict
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from swarmd.gpu.devices import hardware, resolve

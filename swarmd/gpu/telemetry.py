@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from swarmd.gpu import nvml
 from swarmd.protocols.control import DeviceView

@@ -66,6 +66,10 @@ class Coordinator:
         """End the run at its user's word."""
         self._event(Ended(Phase.STOPPED, "stopped", reason))
 
+    def break_off(self, reason: str) -> None:
+        """The coordinator itself has failed: the run ends here, without another word to its members."""
+        self._record.state = mind.apply(Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time())
+
     async def run(self) -> None:
         """Until the run is done, failed or stopped, and every member is released."""
         record = self._record

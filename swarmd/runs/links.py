@@ -7,8 +7,7 @@ frame is acknowledged on the link that goes the other way.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -79,10 +78,19 @@ class StageLinks:
     """The links of one stage of one plan."""
 
     def __init__(
-        self, deps: RunDeps, compute: Compute, layout: SlotLayout, plan: Plan, stage: int, broken: Callable[[str], None]
+        self,
+        deps: RunDeps,
+        compute: Compute,
+        layout: SlotLayout,
+        plan: Plan,
+        stage: int,
+        nursery: trio.Nursery,
+        broken: Callable[[str], None],
     ) -> None:
+        """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before."""
         self.stage = stage
-        self._deps, self._compute, self._plan, self._broken = deps, compute, plan, broken
+        self._deps, self._compute, self._plan = deps, compute, plan
+        self._nursery, self._broken = nursery, broken
         self._slot_bytes = layout.slot_bytes
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
@@ -90,17 +98,6 @@ class StageLinks:
         self._out: dict[int, OutgoingLink] = {}
         self._in: dict[int, IncomingLink[HeldSlot]] = {}
         self._complete = trio.Event()
-
-    @asynccontextmanager
-    async def serve(self) -> AsyncIterator[None]:
-        """Neighbours may open links for the length of the block; then every link is closed."""
-        async with trio.open_nursery() as self._nursery:
-            self._deps.desk.open(self._plan.run, self)
-            try:
-                yield
-            finally:
-                self._deps.desk.close(self._plan.run)
-                self._nursery.cancel_scope.cancel()
 
     async def connect(self) -> None:
         """Open our sending links and wait for the neighbours' ones."""

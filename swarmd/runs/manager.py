@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from base64 import b64decode
@@ -20,6 +21,8 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import load_records, save_record
 from swarmd.runs.record import RunRecord, checkpoint_blobs, spec_blobs
 from swarmd.runs.view import state_words
+
+_logger = logging.getLogger(__name__)
 
 MAX_RUNNING = 8
 """Runs that one node coordinates at once."""
@@ -135,6 +138,9 @@ class Runs:
         """A nursery edge: whatever ends one run's coordinator ends that run only."""
         try:
             await coordinator.run()
+        except Exception:
+            _logger.exception("a run's coordinator failed", extra={"run": record.run})
+            coordinator.break_off("an internal error; the daemon's log has it")
         finally:
             self._running.pop(record.run, None)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):

@@ -125,6 +125,7 @@ class Membership:
                 await self._obey()
                 nursery.cancel_scope.cancel()
         finally:
+            self._deps.desk.close(run)
             self._deps.grants.remove(run, self._grant)
 
     async def _obey(self) -> None:
@@ -186,8 +187,10 @@ class Membership:
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
         computer = await self._computer()
-        self._links = StageLinks(self._deps, computer, self._layout, plan, stage, self._broken_link)
-        await self._stack.enter_async_context(self._links.serve())
+        self._links = StageLinks(
+            self._deps, computer, self._layout, plan, stage, self._nursery, self._broken_link
+        )
+        self._deps.desk.open(plan.run, self._links)
         computer.send(
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),

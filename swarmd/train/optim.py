@@ -139,7 +139,7 @@ def squared_norm(gradients: Gradients) -> float:
     place = next(iter(gradients.values())).device
     lanes = torch.zeros(LANES, dtype=torch.float64, device=place)
     for name in sorted(gradients):
-        for piece in torch.split(gradients[name].reshape(-1), LANES):  # type: ignore[no-untyped-call]
+        for piece in torch.split(gradients[name].reshape(-1), LANES):
             wide = piece.to(torch.float64)
             lanes[: len(wide)].add_(wide.mul_(wide))
     while len(lanes) > 1:

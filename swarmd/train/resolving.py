@@ -35,7 +35,7 @@ def check_enough(job: JobFile, data: DataSpec, text_bytes: int) -> None:
     if enough_train and windows(data.held_out_tokens, length) >= job.schedule.eval_windows:
         return
     tokens = data.train_tokens + data.held_out_tokens
-    each = text_bytes / tokens
+    each = text_bytes / max(1, tokens)
     train, held_out = step * length + 1, job.schedule.eval_windows * length + 1
     needed = bytes_needed(ceil(train * each), ceil(held_out * each))
     about = "" if tokens == text_bytes else "about "

@@ -2,9 +2,9 @@
 
 ``ExactSums`` rounds each value to a multiple of 2^-40, half to even, and adds it as an integer in float64.
 Sums of integers below 2^53 are exact there, so neither the order nor the grouping of micro-batches can
-change a bit: reproducible summation (Demmel & Nguyen 2013) with one fixed bin. A value so large that the step's
-micro-batches together could pass 2^53, or one that is not finite, ends the run; each value is judged alone,
-so whether that happens does not depend on order either.
+change a bit: reproducible summation (Demmel & Nguyen 2013) with one fixed bin. A value so large that the
+step's micro-batches together could pass 2^53, or one that is not finite, ends the run; each value is judged
+alone, so whether that happens does not depend on order either.
 
 ``OrderedSums`` adds float32 values in micro-batch order, and holds back what comes early.
 """

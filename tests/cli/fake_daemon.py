@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from swarmd.paths import Paths
-from swarmd.protocols.control import as_json
+from swarmd.protocols.control import RunView, as_json
 from swarmd.protocols.errors import SwarmdError
 from tests.cli import snapshots
 
@@ -47,9 +47,9 @@ class FakeDaemon:
             with link, link.makefile("rwb") as file:
                 try:
                     self._answer(json.loads(file.readline()), file)
-                except OSError:
+                except (OSError, ValueError):
                     continue
-            if self.asked[-1][0] == "shutdown":
+            if self.asked[-1:] == [("shutdown", {})]:
                 self._listener.close()
                 self._place.unlink(missing_ok=True)
                 return
@@ -85,6 +85,11 @@ def usual_answers() -> dict[str, Answer]:
         "stop": lambda _: {"run": snapshots.RUN},
         "shutdown": lambda _: {},
     }
+
+
+def watched(*runs: RunView | None) -> list[dict[str, Any]]:
+    """What ``watch`` streams while a run goes through these states."""
+    return [as_json(snapshots.snapshot(run)) for run in runs]
 
 
 @contextmanager

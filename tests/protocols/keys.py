@@ -21,7 +21,7 @@ DEVICE = DeviceAdvert(
     memory_bytes=1 << 34,
     flops=10**11,
     threads=1,
-    numerics="torch 2.13 avx2 t1",
+    numerics="torch 2.13 avx2",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,10 +194,9 @@ def test_names_of_other_programs_lead_to_settings() -> None:
 @given(st.text(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_a_job_or_has_problems(text: str) -> None:
+    found: tuple[str, ...] = ()
     try:
-        job = parse_job(text, "job.toml")
+        parse_job(text, "job.toml")
     except JobFileError as error:
-        assert error.problems
-        assert all(problem.startswith("job.toml:") for problem in error.problems)
-    else:
-        assert replace(job) == job
+        found = error.problems or ("no problem told",)
+    assert all(problem.startswith("job.toml:") for problem in found)

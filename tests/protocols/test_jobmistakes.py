@@ -164,7 +164,8 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     (
         "[model]\ncontext = 64",
-        "job.toml:2: batch.sequence_length = 128 (the default): is over the model's context (64); use at most 64",
+        "job.toml:2: batch.sequence_length = 128 (the default): is over the model's context (64); "
+        "use at most 64",
     ),
     (
         "[batch]\nsequence_length = 131072\nmicro_batch_size = 16",
@@ -225,7 +226,10 @@ DATA_MISTAKES: list[tuple[str, str]] = [
         "[data]\ntext = ['a', 3]",
         'job.toml:2: data.text = ["a", 3]: must be a file or folder in quotes, or a list of them',
     ),
-    ("[data]\ntext = 'a'\njsonl = 'b'", "job.toml:3: data.jsonl = [\"b\"]: a second source beside text; keep one of them"),
+    (
+        "[data]\ntext = 'a'\njsonl = 'b'",
+        'job.toml:3: data.jsonl = ["b"]: a second source beside text; keep one of them',
+    ),
     ("[data]\ntext = 'a'\nfield = 'b'", 'job.toml:3: data.field = "b": only jsonl has fields; remove it'),
 ]
 
@@ -238,7 +242,8 @@ SYNTAX: list[tuple[str, str]] = [
     ),
     (
         "seed = 1\nsteps 300",
-        "job.toml:2: not TOML: Expected '=' after a key in a key/value pair; a line is NAME = VALUE, [TABLE] or # COMMENT",
+        "job.toml:2: not TOML: Expected '=' after a key in a key/value pair; "
+        "a line is NAME = VALUE, [TABLE] or # COMMENT",
     ),
     ("= 3", "job.toml:1: not TOML: Invalid statement; a line is NAME = VALUE, [TABLE] or # COMMENT"),
     ("\n[model", "job.toml:2: not TOML: Expected ']' at the end of a table declaration"),

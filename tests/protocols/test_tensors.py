@@ -192,3 +192,9 @@ def test_a_changed_bit_anywhere_changes_the_root(rows: int, columns: int, data: 
 def test_rows_are_counted_over_all_axes_but_the_last() -> None:
     payload = bytes(2 * 64 * 4 * 4)
     assert tile_root(payload, (2, 64, 4), "float32") == tile_root(payload, (128, 4), "float32")
+
+
+@pytest.mark.parametrize("columns", [256, 257, 1024])
+def test_a_tile_s_leaf_is_the_same_for_every_size_of_tile(columns: int) -> None:
+    payload = bytes(range(256)) * columns
+    assert tile_root(payload, (64, columns), "float32") == blake3(b"\0").update(payload).digest()

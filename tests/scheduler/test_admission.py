@@ -47,7 +47,7 @@ def test_a_yes_says_whose_job_it_is():
 @pytest.mark.parametrize(
     ("request_", "policy", "load", "words"),
     [
-        ({}, {"accepts": Accepts.SELF}, {}, 'set accepts to "list" or "network"'),
+        ({}, {"accepts": Accepts.SELF}, {}, "set accepts to 'list' or 'network'"),
         ({"submitter": STRANGER}, {}, {}, f"its owner can add {STRANGER}"),
         (
             {"numerics": "cuda-h100"},

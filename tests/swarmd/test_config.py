@@ -67,7 +67,8 @@ def test_every_kind_of_value_can_come_from_the_environment(tmp_path):
 
 
 def test_every_kind_of_value_can_come_from_the_file(tmp_path):
-    text = f'mdns = false\nthreads = 2\nupload_mbit = 12\nbootstrap = ["{MEET}"]\nallow = ["{PEER}"]\ndisk_quota = "5 GB"\n'
+    text = f'mdns = false\nthreads = 2\nupload_mbit = 12\ndisk_quota = "5 GB"\nallow = ["{PEER}"]\n'
+    text += f'bootstrap = ["{MEET}"]\n'
     config, _ = load(_file(tmp_path, text), {}, {})
     assert (config.mdns, config.threads, config.upload_mbit) == (False, 2, 12.0)
     assert (config.bootstrap, config.allow, config.disk_quota) == ((MEET,), (PEER,), 5 * 10**9)
@@ -122,7 +123,11 @@ def test_a_bad_value_is_explained_with_key_file_and_line(tmp_path, line, right):
 
 @pytest.mark.parametrize(
     ("flags", "env", "where"),
-    [({"threads": 0}, {}, "--threads"), ({"log_level": "x"}, {}, "--log-level"), ({}, {"SWARMD_MDNS": "maybe"}, "SWARMD_MDNS")],
+    [
+        ({"threads": 0}, {}, "--threads"),
+        ({"log_level": "x"}, {}, "--log-level"),
+        ({}, {"SWARMD_MDNS": "maybe"}, "SWARMD_MDNS"),
+    ],
 )
 def test_a_bad_value_names_the_flag_or_variable(tmp_path, flags, env, where):
     with pytest.raises(UsageError, match=f"^{where}: "):
@@ -131,7 +136,7 @@ def test_a_bad_value_names_the_flag_or_variable(tmp_path, flags, env, where):
 
 def test_an_unknown_key_gets_the_closest_one(tmp_path):
     _file(tmp_path, "\nbootsrap = []\n")
-    with pytest.raises(UsageError, match="line 2: there is no setting 'bootsrap'") as caught:
+    with pytest.raises(UsageError, match=r"line 2: there is no setting 'bootsrap'") as caught:
         load(tmp_path, {}, {})
     assert caught.value.hint == "did you mean 'bootstrap'?"
 
@@ -151,7 +156,11 @@ def test_a_misspelt_variable_is_refused_and_a_foreign_one_left_alone(tmp_path):
     with pytest.raises(UsageError, match="SWARMD_BOOTSRAP") as caught:
         load(tmp_path, {}, {"SWARMD_BOOTSRAP": MEET})
     assert "SWARMD_BOOTSTRAP" in caught.value.hint
-    kubernetes = {"SWARMD_SERVICE_HOST": "10.0.0.1", "SWARMD_PORT": "tcp://10.0.0.1:4801", "SWARMD_PORT_4801_TCP": "x"}
+    kubernetes = {
+        "SWARMD_SERVICE_HOST": "10.0.0.1",
+        "SWARMD_PORT": "tcp://10.0.0.1:4801",
+        "SWARMD_PORT_4801_TCP": "x",
+    }
     assert load(tmp_path, {}, kubernetes)[0] == Config()
 
 
@@ -177,7 +186,7 @@ def test_metrics_stay_on_this_machine_unless_said_otherwise():
 
 
 def test_a_config_built_in_code_is_checked_too():
-    with pytest.raises(UsageError, match="^device = 'abacus'"):
+    with pytest.raises(UsageError, match=r"^device = 'abacus'"):
         Config(device="abacus")
 
 

@@ -189,7 +189,11 @@ def test_the_lock_prepares_folder_and_key(paths):
 
 
 def test_a_second_daemon_on_the_folder_is_refused_and_told_who_holds_it(paths):
-    with lock_state(paths), pytest.raises(StateError, match=f"process {os.getpid()}") as caught, lock_state(paths):
+    with (
+        lock_state(paths),
+        pytest.raises(StateError, match=f"process {os.getpid()}") as caught,
+        lock_state(paths),
+    ):
         pass
     assert "swarmd down" in caught.value.hint
     assert "--state-dir" in caught.value.hint
@@ -234,13 +238,17 @@ def test_a_link_in_place_of_the_lock_is_refused(paths, tmp_path):
 
 def test_a_killed_daemon_leaves_no_lock_even_if_a_child_of_it_lives_on(paths):
     code = (
-        "import subprocess, sys, pathlib; from swarmd.paths import Paths; from swarmd.state_lock import lock_state\n"
+        "import subprocess, sys, pathlib\n"
+        "from swarmd.paths import Paths; from swarmd.state_lock import lock_state\n"
         "with lock_state(Paths(pathlib.Path(sys.argv[1]))):\n"
         "    child = subprocess.Popen(['sleep', '60'], close_fds=False, stdout=subprocess.DEVNULL)\n"
         "    print(child.pid, flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(paths.state_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(paths.state_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         child = int(holder.stdout.readline())
         try:

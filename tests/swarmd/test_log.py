@@ -1,4 +1,4 @@
-"""Logs are lines nobody can forge, files that stay small, and events anybody can follow without holding up others."""
+"""Logs are lines nobody can forge and files that stay small; whoever follows events holds nobody up."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from swarmd.log import MAX_TEXT, EventLog, configure_log, plain
 from swarmd.protocols.errors import StateError
 
 
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    yield
+    configure_log("info", stream=None)
+    logging.getLogger("swarmd").propagate = True
+    logging.getLogger("swarmd").setLevel(logging.NOTSET)
+
+
 @pytest.fixture
 def stream():
     text = io.StringIO()
     configure_log("info", stream=text)
-    yield text
-    configure_log("info", stream=None)
+    return text
 
 
 def test_a_record_is_a_line_with_its_facts(stream):
@@ -57,7 +64,9 @@ def test_the_file_has_one_json_object_a_line(tmp_path):
     logging.getLogger("swarmd.x").info("two\nlines", extra={"run": "r1"})
     configure_log("info", stream=None)
     (line,) = (tmp_path / "log").read_text().splitlines()
-    assert {"level": "info", "logger": "swarmd.x", "text": "two\\nlines", "run": "r1"}.items() <= json.loads(line).items()
+    assert {"level": "info", "logger": "swarmd.x", "text": "two\\nlines", "run": "r1"}.items() <= json.loads(
+        line
+    ).items()
 
 
 def test_the_files_stay_within_their_bound(tmp_path, monkeypatch):

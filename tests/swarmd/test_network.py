@@ -24,7 +24,9 @@ def _write(paths, text, mode=0o600):
 
 
 def test_the_main_network_is_the_same_everywhere_and_for_ever():
-    assert MAIN == Network("main", NetworkId("f8da92f2081eee9535c9caf86f14c54f64c821ebc3408ca0b0b2fd5db2689a14"))
+    assert (
+        Network("main", NetworkId("f8da92f2081eee9535c9caf86f14c54f64c821ebc3408ca0b0b2fd5db2689a14")) == MAIN
+    )
 
 
 def test_the_first_start_joins_main_and_writes_it_down(paths):
@@ -81,7 +83,7 @@ def test_a_network_without_a_shared_key_may_be_readable(paths):
 )
 def test_a_mistake_is_named_with_its_line(paths, text, says):
     _write(paths, text)
-    with pytest.raises(UsageError, match="network.toml") as caught:
+    with pytest.raises(UsageError, match=r"network\.toml") as caught:
         load_or_create_network(paths)
     assert says in caught.value.message
     assert caught.value.hint

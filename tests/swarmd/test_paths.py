@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from swarmd.paths import SOCKET_PATH_BYTES, Paths, check_private_folder, find_paths, private_folder, runtime_folder
+from swarmd.paths import (
+    SOCKET_PATH_BYTES,
+    Paths,
+    check_private_folder,
+    find_paths,
+    private_folder,
+    runtime_folder,
+)
 from swarmd.protocols.errors import StateError
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
+import trio.testing
 
 from swarmd.net.tensorlink import (
     Connection,
@@ -267,6 +268,40 @@ async def test_a_paced_link_asks_before_every_64_kib_and_sends_the_same_bytes() 
         await pair.sink.until(frames=1)
         assert max(Free.booked) == 64 * 1024
         assert sum(Free.booked) == pair.out.bytes_sent
+
+
+@net
+async def test_done_means_that_the_memory_is_free_again() -> None:
+    async with linked() as pair:
+        for size in (1, 64, 4096):
+            header, plain = frame(1, rows=size)
+            payload, done = bytearray(plain), trio.Event()
+
+            def release(payload: bytearray = payload, done: trio.Event = done) -> None:
+                payload.clear()  # raises BufferError while anything still looks at it
+                done.set()
+
+            pair.out.send(header, memoryview(payload), release)
+            await done.wait()
+
+
+@net
+async def test_a_refused_tensor_s_slot_is_free_again_when_the_link_is_lost() -> None:
+    slots: list[bytearray] = []
+
+    class Mapped(Sink):
+        def allocate(self, header: FrameHeader) -> HeapSlot:
+            slots.append(bytearray(header.payload_bytes))
+            return HeapSlot(memoryview(slots[-1]))
+
+        def discard(self, slot: HeapSlot) -> None:
+            slot.view.release()
+
+    async with receiving(Mapped()) as (into, sending):
+        header, payload = frame(1)
+        sending.tls.sendall(encode_header(header) + bytes(payload[:-1]) + b"!")
+        await into.lost.wait()
+        slots[0].clear()  # raises BufferError while anything still looks at it
 
 
 # Who gets in.
@@ -564,10 +599,11 @@ async def test_a_sender_stuck_in_a_write_learns_that_its_peer_is_gone_and_gives_
         sending, taking = await connect(listener)
         out = OutgoingLink(sending)
         await nursery.start(out.run)
-        header, payload = frame(1, rows=16384)
+        header, plain = frame(1, rows=16384)
+        payloads = [bytearray(plain) for _ in range(5)]
         released: list[int] = []
-        for number in range(5):
-            out.send(header, payload, lambda number=number: released.append(number))
+        for number, payload in enumerate(payloads):
+            out.send(header, memoryview(payload), lambda number=number: released.append(number))
         taking.begin(10)
         await trio.to_thread.run_sync(WireReader(taking.tls).read, 1 << 20)
         taking.close()
@@ -575,8 +611,9 @@ async def test_a_sender_stuck_in_a_write_learns_that_its_peer_is_gone_and_gives_
         assert isinstance(out.reason, PeerLost)
         assert released == list(range(5))
         with pytest.raises(PeerLost):
-            out.send(header, payload)
-        payload.release()
+            out.send(header, plain)
+        for payload in payloads:
+            payload.clear()  # raises BufferError while anything still looks at it
 
 
 @net

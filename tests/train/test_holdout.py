@@ -29,7 +29,8 @@ def test_the_two_parts_make_the_whole(piece: str, repeats: int) -> None:
     text = (piece * repeats).encode()
     train, held_out = list(training_runs(text)), list(held_out_runs(text))
     rebuilt = b"".join(
-        part for pair in zip(train, [*held_out, b""] if len(train) > len(held_out) else held_out, strict=True)
+        part
+        for pair in zip(train, [*held_out, b""] if len(train) > len(held_out) else held_out, strict=True)
         for part in pair
     )
     assert rebuilt == text

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import trio
+
 MOST_CONNECTIONS = 256
 """Connections in all, both directions."""
 MOST_INBOUND = 192
 _MOST_HALF_OPEN = 64
+"""Not secured yet. One more ends the oldest: an honest handshake takes far less than its deadline."""
 _MOST_PER_ADDRESS = 32
 """From one IP address, secured or not yet. Loopback is exempt: a demonstration runs there."""
 
@@ -20,12 +23,12 @@ class Admission:
 
     def __init__(self) -> None:
         self._inbound = 0
-        self._half_open = 0
+        self._half_open: dict[trio.CancelScope, None] = {}
         self._of_address: Counter[str] = Counter()
 
     def admits(self, address: str | None) -> bool:
         """Whether one more connection may begin its handshake."""
-        if self._inbound >= MOST_INBOUND or self._half_open >= _MOST_HALF_OPEN:
+        if self._inbound >= MOST_INBOUND:
             return False
         return address is None or _loopback(address) or self._of_address[address] < _MOST_PER_ADDRESS
 
@@ -44,12 +47,17 @@ class Admission:
 
     @contextmanager
     def handshake(self) -> Iterator[None]:
-        """Count a connection that is not secured yet."""
-        self._half_open += 1
-        try:
-            yield
-        finally:
-            self._half_open -= 1
+        """Count a connection that is not secured yet; the block may be cancelled."""
+        if len(self._half_open) >= _MOST_HALF_OPEN:
+            oldest = next(iter(self._half_open))
+            del self._half_open[oldest]
+            oldest.cancel()
+        with trio.CancelScope() as scope:
+            self._half_open[scope] = None
+            try:
+                yield
+            finally:
+                self._half_open.pop(scope, None)
 
 
 def _loopback(address: str) -> bool:

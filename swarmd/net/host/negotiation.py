@@ -32,10 +32,10 @@ async def request(stream: NetStream, protocol: str) -> bool:
     await stream.write(encode_delim(MULTISELECT_PROTOCOL_ID.encode()) + encode_delim(protocol.encode()))
     if await _line(stream) != MULTISELECT_PROTOCOL_ID:
         raise ParseError("the peer does not speak multistream-select")
-    answer = await _line(stream)
+    answer: str = await _line(stream)
     if answer not in (protocol, PROTOCOL_NOT_FOUND_MSG):
         raise ParseError("the peer answered with another protocol")
-    return answer == protocol
+    return bool(answer != PROTOCOL_NOT_FOUND_MSG)
 
 
 async def _line(stream: NetStream) -> str:

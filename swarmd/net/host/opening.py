@@ -18,7 +18,7 @@ from swarmd.net.host.counters import Counters
 from swarmd.net.host.noise import secure_transports
 from swarmd.net.host.quiet import keep_quiet
 from swarmd.net.host.records import HostRecords
-from swarmd.net.host.sockets import BoundedTCP
+from swarmd.net.host.sockets import BoundedTCP, is_free
 from swarmd.net.host.stores import BoundedPeerStore
 from swarmd.net.host.streams import HostTransport
 from swarmd.net.host.swarm import BoundedSwarm, OwnMuxer, connection_config
@@ -37,7 +37,7 @@ async def open_host(
 
     ``key_seed`` is the 32-byte seed of the Ed25519 identity, ``listen`` holds multiaddresses, ``psk``
     is 64 hexadecimal characters or None, and records have keys ``/{namespace}/{peer id}``.
-    Raises UsageError for an address that cannot be parsed, StateError if none can be listened on.
+    Raises UsageError for an address that cannot be parsed, StateError for one that cannot be listened on.
     """
     keep_quiet()
     addresses = _parsed(listen)
@@ -50,8 +50,8 @@ async def open_host(
     async with background_trio_service(swarm), background_trio_service(records.table):
         try:
             async with trio.open_nursery() as host.tasks:
-                await _listen(swarm, addresses)
                 try:
+                    await _listen(swarm, addresses)
                     yield HostTransport(host), records
                 except Exception as error:  # noqa: BLE001 - raised below, outside the nurseries that would wrap it
                     failure = error
@@ -76,9 +76,9 @@ def _make_swarm(keys: KeyPair, psk: str | None, counters: Counters) -> BoundedSw
 
 
 async def _listen(swarm: BoundedSwarm, addresses: list[Multiaddr]) -> None:
-    if addresses and not await swarm.listen(*addresses):
-        told = ", ".join(map(str, addresses))
-        raise StateError(f"cannot listen on {told}", hint="is the port taken? choose another one")
+    for address in addresses:
+        if not (is_free(address) and await swarm.listen(address)):
+            raise StateError(f"cannot listen on {address}", hint="is the port taken? choose another one")
 
 
 def _parsed(listen: tuple[str, ...]) -> list[Multiaddr]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
@@ -44,6 +45,23 @@ def address_of(remote: tuple[str, int]) -> str:
     """The multiaddress of a host and a port."""
     host, port = remote
     return f"/ip{6 if ':' in host else 4}/{host}/tcp/{port}"
+
+
+def is_free(address: Multiaddr) -> bool:
+    """Whether nobody listens on an IP address and port.
+
+    The library shares its port with whoever asks for it, so that two nodes would take turns.
+    """
+    version, host, _, port = str(address).split("/")[1:5]
+    family = socket.AF_INET6 if version == "ip6" else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
 
 
 def _far_end(stream: TrioTCPStream) -> tuple[str, int] | None:

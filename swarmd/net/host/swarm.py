@@ -86,9 +86,12 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
             await connection.close()
             return
         with self.admission.connection(address):
+            muxer: IMuxedConn | None = None
             with self.admission.handshake():
                 muxer = await self._upgrade(connection, maddr)
-            if muxer is not None:
+            if muxer is None:
+                await connection.close()
+            else:
                 await muxer.event_closed.wait()
 
     async def _upgrade(self, connection: BoundedConnection, maddr: Multiaddr) -> IMuxedConn | None:
@@ -97,8 +100,6 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
                 muxer = await self.upgrade_inbound_raw_conn(connection, maddr)
         except Exception:  # noqa: BLE001 - bytes of a stranger, through much code of the library
             self.counters.add("handshakes_failed")
-            with contextlib.suppress(Exception):
-                await connection.close()
             return None
         if len(self.get_connections(muxer.peer_id)) > _MOST_PER_PEER:
             self.counters.add("connections_refused")

@@ -99,7 +99,8 @@ class IncomingLink(Generic[S]):
                 elif isinstance(message, Ack):
                     self._post(self._acknowledged, message)
         except RemoteError as error:
-            return error
+            # A fresh error: the traceback of the one caught would keep the slot's memory from being released.
+            return type(error)(error.message, hint=error.hint)
 
     def _next(self) -> Message:
         prefix = parse_prefix(self._reader.read(PREFIX_BYTES), payload_limit=self._payload_limit)

@@ -73,6 +73,7 @@ class Outbox:
             if item is None:
                 self._flush()
                 item = self._next()
+            self._in_hand.append(item)
             if self._stopped.is_set():
                 raise PeerLost("the link was stopped on our side")
             self._add(item)
@@ -92,7 +93,6 @@ class Outbox:
 
     def _add(self, item: Item) -> None:
         """Begin a record with what is small, so that a little frame is one record and one packet train."""
-        self._in_hand.append(item)
         self._small += item.head
         if item.payload is not None:
             room = max(0, _RECORD_BYTES - len(self._small))

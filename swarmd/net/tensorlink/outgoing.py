@@ -151,7 +151,8 @@ class OutgoingLink:
         try:
             self._outbox.serve()
         except PeerLost as error:
-            return self._seen or error
+            # A fresh error: the traceback of the one caught would keep payloads from being released.
+            return self._seen or PeerLost(error.message)
         return None
 
     def _report(self, items: tuple[Item, ...]) -> None:

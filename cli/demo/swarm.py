@@ -1,0 +1,137 @@
+"""Several daemons on loopback, each a process with a state folder of its own, and none left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from swarmd.cli.client import call
+from swarmd.cli.spawn import module_command
+from swarmd.paths import Paths
+from swarmd.protocols.errors import DaemonUnreachable, StateError, SwarmdError, TimedOut
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+MEET_SECONDS = 60.0
+_LOOK_EVERY = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    """One daemon of ours."""
+
+    name: str
+    paths: Paths
+    process: subprocess.Popen[bytes]
+
+
+class LocalSwarm:
+    """Daemons that find each other from the first one's address alone."""
+
+    def __init__(self, folder: Path, *, fault: str = "") -> None:
+        self.folder, self._fault = folder, fault
+        self.nodes: list[LocalNode] = []
+        self.orphans = 0
+        """Processes that outlived the swarm, once it was closed."""
+
+    def start(self, count: int) -> None:
+        """Start so many daemons and wait until each knows all others. Raises StateError or TimedOut."""
+        self._start_one("node-1", None)
+        first = self._status(self.nodes[0])["addresses"][0]
+        for number in range(2, count + 1):
+            self._start_one(f"node-{number}", first)
+        deadline = time.monotonic() + MEET_SECONDS
+        for node in self.nodes:
+            while len(_ask(node, "peers").get("peers", ())) < count - 1:
+                self._check_alive()
+                if time.monotonic() > deadline:
+                    raise TimedOut(f"the nodes did not find each other within {MEET_SECONDS:.0f} s")
+                time.sleep(_LOOK_EVERY)
+
+    def close(self) -> None:
+        """Stop every daemon in order, then by force; count what is left of them."""
+        family = [child for node in self.nodes for child in _family(node.process.pid)]
+        for node in self.nodes:
+            node.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for node in self.nodes:
+            with suppress(subprocess.TimeoutExpired):
+                node.process.wait(max(0.1, deadline - time.monotonic()))
+        _, alive = psutil.wait_procs(family, timeout=2)
+        self.orphans = len(alive)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for node in self.nodes:
+            node.process.wait()
+
+    def _start_one(self, name: str, bootstrap: str | None) -> None:
+        paths = Paths(self.folder / name)
+        command = module_command("swarmd", [
+            "--state-dir", str(paths.state_dir), "--name", name, "--listen", "/ip4/127.0.0.1/tcp/0",
+            "--tensor-host", "127.0.0.1", "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
+            *(["--bootstrap", bootstrap] if bootstrap else []),
+            *(["--fault", self._fault] if self._fault else []),
+        ])  # fmt: skip
+        paths.state_dir.mkdir(parents=True, mode=0o700)
+        with (paths.state_dir / "daemon.log").open("wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.nodes.append(LocalNode(name, paths, process))
+
+    def _status(self, node: LocalNode) -> dict[str, list[str]]:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if status := _ask(node, "status"):
+                return status
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise TimedOut(
+                    f"{node.name} did not start within {START_SECONDS:.0f} s", hint=self._log(node)
+                )
+            time.sleep(_LOOK_EVERY)
+
+    def _check_alive(self) -> None:
+        for node in self.nodes:
+            if (code := node.process.poll()) is not None:
+                raise StateError(f"{node.name} ended with exit code {code}", hint=self._log(node))
+
+    def _log(self, node: LocalNode) -> str:
+        with suppress(OSError):
+            tail = (node.paths.state_dir / "daemon.log").read_text(errors="replace").splitlines()[-5:]
+            return "its log ends: " + " | ".join(tail)
+        return "it left no log"
+
+
+@contextmanager
+def local_swarm(folder: Path, count: int, *, fault: str = "") -> Iterator[LocalSwarm]:
+    """A running swarm for the length of the block."""
+    swarm = LocalSwarm(folder, fault=fault)
+    try:
+        swarm.start(count)
+        yield swarm
+    finally:
+        swarm.close()
+
+
+def _ask(node: LocalNode, method: str) -> dict[str, list[str]]:
+    """The daemon's answer, or nothing while it is still starting."""
+    try:
+        return call(node.paths, method, wait=5.0)
+    except DaemonUnreachable:
+        return {}
+    except SwarmdError:
+        return {}
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,21 @@
+"""The lines of metrics.jsonl: one object a step, with the evaluation that followed it, if any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from swarmd.train.loop import EvalRow, Row
+
+
+def metrics_lines(rows: Iterable[Row]) -> str:
+    """JSON lines in step order; step 0 is the untrained model's evaluation."""
+    lines: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        line = lines.setdefault(row.step, {"step": row.step})
+        if isinstance(row, EvalRow):
+            line["eval_loss"] = row.loss
+        else:
+            line |= {"loss": row.loss, "lr": row.lr, "grad_norm": row.grad_norm}
+    return "".join(json.dumps(lines[step]) + "\n" for step in sorted(lines))
