@@ -7,7 +7,7 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-SOURCES := $(shell find swarmd protocols scheduler cli tests -name '*.py' -type f)
+SOURCES := $(shell find swarmd protocols scheduler cli tests -name '*.py' -type f 2>/dev/null)
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,8 @@ check: install .coverage  ## style, types, layers and test coverage
 	$(BIN)/coverage report --include='protocols/*,scheduler/*' --fail-under=100 --skip-covered --show-missing
 	$(BIN)/coverage report --include='swarmd/*,cli/*' --fail-under=90 --skip-covered
 
-bench: install  ## the measured figures of docs/, on this machine
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: install  ## run every benchmark on this machine
+	@for each in benchmarks/*.py; do echo "$$each"; $(BIN)/python "$$each" $(ARGS) || exit 1; done
 
 lock:  ## write requirements/lock.txt anew from pyproject.toml
 	@PYTHON="$(PYTHON)" sh tools/lock.sh

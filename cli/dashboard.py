@@ -68,6 +68,7 @@ class Dashboard:
         self._screen = Screen()
         self._speeds: deque[float] = deque(maxlen=SPEEDS_KEPT)
         self._drawn = feed.snapshot
+        self._run = ""
         self._open = True
 
     def loop(self) -> None:
@@ -106,7 +107,14 @@ class Dashboard:
             for key in keys:
                 self.press(key)
         if channel and channel.fileno() in ready and self._feed.receive():
-            self._speeds.extend(_speed_of(self._feed.snapshot.run if self._feed.snapshot else None))
+            self._remember_speed()
+
+    def _remember_speed(self) -> None:
+        run = self._feed.snapshot.run if self._feed.snapshot else None
+        if run is not None and run.run != self._run:
+            self._run = run.run
+            self._speeds.clear()
+        self._speeds.extend(_speed_of(run))
 
     def _draw(self, live: Live) -> None:
         if not self._screen.paused:

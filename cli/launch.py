@@ -33,7 +33,7 @@ def check(job: Path) -> None:
         size = job.stat().st_size
         if job.is_dir() or size > MAX_JOB_FILE_BYTES:
             raise UsageError(
-                f"{job} is not a job file", hint="a job file is a small TOML file; see docs/jobs.md"
+                f"{job} is not a job file", hint="a job file is a small TOML file; see docs/job-file.md"
             )
         text = job.read_text(encoding="utf-8")
     except FileNotFoundError:

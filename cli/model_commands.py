@@ -68,7 +68,7 @@ def demo(
 ) -> None:
     """Real daemons on this machine train a small language model together."""
     spawn.become(
-        "swarmd.demo",
+        "swarmd.cli.demo",
         spawn.flags({"--nodes": nodes, "--steps": steps, "--keep": keep, "--job": job, "--json": json}),
     )
 

@@ -28,7 +28,7 @@ def strip(stages: Sequence[StageView], width: int, *, tall: bool) -> Text:
         if tall and box >= least:
             spare = (width - box * len(columns)) // max(1, len(columns) - 1)
             return _boxes(columns, worst, box, min(spare, 2 * arrow))
-    return _flowing(columns, worst)
+    return _flowing(columns, worst, width)
 
 
 def bar(share: float, width: int, style: str) -> Text:
@@ -40,14 +40,10 @@ def bar(share: float, width: int, style: str) -> Text:
 def _boxes(columns: list[list[StageView]], worst: int | None, box: int, arrow: int) -> Text:
     rows = [Text(no_wrap=True) for _ in range(HEIGHT)]
     for position, replicas in enumerate(columns):
-        parts = _box(replicas, box, replicas[0].index == worst)
-        if position:
-            parts = [
-                before + part
-                for before, part in zip(_arrow(columns[position - 1], arrow), parts, strict=True)
-            ]
-        for row, part in zip(rows, parts, strict=True):
-            row.append_text(part)
+        arrows = [_arrow(columns[position - 1], arrow)] if position else []
+        for block in (*arrows, _box(replicas, box, replicas[0].index == worst)):
+            for row, part in zip(rows, block, strict=True):
+                row.append_text(part)
     return Text("\n", no_wrap=True).join(rows)
 
 
@@ -94,18 +90,20 @@ def _arrow(before: list[StageView], width: int) -> list[Text]:
     return [blank, figure, shaft, Text(f"{'Mbit/s':^{width}}" if link else " " * width, style=DIM), blank]
 
 
-def _flowing(columns: list[list[StageView]], worst: int | None) -> Text:
-    parts = []
-    for replicas in columns:
-        stage = replicas[0]
-        style = BAD if stage.index == worst else ""
-        layers = units.layers(stage)
-        parts.append(
-            Text.assemble(
-                (f"{stage.index} {stage.name}", f"{STRONG} {style}".strip()),
-                (f" {layers} ", DIM),
-                bar(stage.busy, 4, busy_style(stage.busy, bool(style))),
-                f" {units.percent(stage.busy)}",
-            )
+def _flowing(columns: list[list[StageView]], worst: int | None, width: int) -> Text:
+    lines = (
+        Text(" ▶ ", style=ACCENT).join(
+            [_brief(stages[0], stages[0].index == worst, bars) for stages in columns]
         )
-    return Text(" ▶ ", style=ACCENT).join(parts)
+        for bars in (True, False)
+    )
+    long, short = lines
+    return long if long.cell_len <= width else short
+
+
+def _brief(stage: StageView, is_worst: bool, with_bar: bool) -> Text:
+    text = Text.assemble((f"{stage.index} {stage.name}", f"{STRONG} {BAD}" if is_worst else STRONG))
+    text.append(f" {units.layers(stage)} ", DIM)
+    if with_bar:
+        text.append_text(bar(stage.busy, 4, busy_style(stage.busy, is_worst))).append(" ")
+    return text.append(units.percent(stage.busy))

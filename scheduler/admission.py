@@ -9,7 +9,7 @@ The checks, in order; the first that fails is the answer, and says what would ch
     5. memory                     the stage's estimate, against what the owner lends and is not in use
     6. disk                       shards and checkpoints, against the quota and what it holds
 
-Our own jobs meet every limit like any other's; an owner who wants more raises the limit.
+Our own jobs meet every limit but the count for one submitter.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ def _stranger(request: Request, policy: Policy, _: Load) -> str:
     if who == policy.own or policy.accepts is Accepts.NETWORK:
         return ""
     if policy.accepts is Accepts.SELF:
-        return "this node takes its owner's jobs only; its owner can set accepts to 'list' or 'network'"
+        return "this node takes its owner's jobs only; its owner can set accept to 'list' or 'network'"
     if who in policy.allow:
         return ""
-    return f"{short(who)} is not on this node's allow list; its owner can add {who}, or accept the network"
+    return f"{short(who)} is not on this node's allow list; its owner can add {who} or accept the network"
 
 
 def _other_class(request: Request, _: Policy, load: Load) -> str:
@@ -114,7 +114,7 @@ def _too_many_stages(request: Request, policy: Policy, load: Load) -> str:
     held, theirs = sum(load.stages.values()), load.stages.get(request.submitter, 0)
     if held >= policy.max_stages:
         return f"this node holds {held} stages, all it takes; wait for one to end or raise max_stages"
-    if theirs >= policy.max_stages_per_submitter:
+    if request.submitter != policy.own and theirs >= policy.max_stages_per_submitter:
         return (
             f"this node holds {theirs} stages of {short(request.submitter)}, all it takes of one submitter; "
             "wait for one to end or raise max_stages_per_submitter"

@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="say the addresses as one JSON line")
     for flag, setting, options in _FLAGS:
         parser.add_argument(flag, dest=setting, default=None, **options)  # type: ignore[arg-type]
+    parser.add_argument("--fault", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     try:
         return _run(chosen)
@@ -57,7 +58,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
     import trio
 
-    from swarmd.node import run_node
+    from swarmd.node import Boot, run_node
 
     def ready(addresses: tuple[str, ...]) -> None:
         if chosen.json:
@@ -65,7 +66,8 @@ def _run(chosen: argparse.Namespace) -> int:
         else:
             _greet(addresses, str(paths.state_dir))
 
-    trio.run(run_node, config, origins, paths, ready)
+    boot = Boot(config=config, origins=origins, paths=paths, ready=ready, fault=chosen.fault)
+    trio.run(run_node, boot)
     return 0
 
 

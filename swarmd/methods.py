@@ -13,7 +13,6 @@ import trio
 from swarmd import __version__
 from swarmd.config import Origins, shown
 from swarmd.control import Method, param
-from swarmd.device import Device
 from swarmd.gpu.telemetry import live
 from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.control import FINAL_STATES, NodeView, PeerView, Snapshot, as_json
@@ -38,12 +37,11 @@ class Methods:
         deps: RunDeps,
         runs: Runs,
         book: AdvertBook,
-        device: Device,
         origins: Origins,
         counters: Callable[[], dict[str, int]],
         shut_down: Callable[[], None],
     ) -> None:
-        self._deps, self._runs, self._book, self._device = deps, runs, book, device
+        self._deps, self._runs, self._book, self._device = deps, runs, book, deps.device
         self._origins, self._counters, self._shut_down = origins, counters, shut_down
         self._started = time.monotonic()
 

@@ -1,16 +1,21 @@
 """The numbers the daemon keeps for Prometheus, and a canary that measures how late its event loop runs.
 
-Labels come from fixed sets in our own code, never from what a peer sent: the number of series is bounded.
+Names come from fixed sets in our own code, never from what a peer sent: the number of series is bounded.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import trio
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Figures = Callable[[], Mapping[str, int]]
+"""Names from a fixed set of our own, and their values now."""
 
 BUSY_SECONDS = 0.25
 IDLE_SECONDS = 1.0
@@ -36,20 +41,6 @@ class Metrics:
     """Every series, in a registry of its own: two nodes in one process do not mix."""
 
     registry: CollectorRegistry
-    peers: Gauge
-    adverts_refused: Counter
-    """By ``reason``."""
-    handler_errors: Counter
-    """By ``protocol``."""
-    frames: Counter
-    """Tensor frames, by ``direction``: ``in`` or ``out``."""
-    frame_bytes: Counter
-    """Their bytes, by ``direction``."""
-    steps: Counter
-    """Optimizer steps of stages here."""
-    stages: Gauge
-    runs: Gauge
-    """Of ours, not ended."""
     loop_lateness: Histogram
     lateness: Lateness
     """The newest samples of ``loop_lateness``."""
@@ -59,22 +50,29 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def make_metrics() -> Metrics:
-    """A fresh set, all zero."""
+class _Asked(Collector):
+    """Figures that the node keeps anyway, read when Prometheus asks."""
+
+    def __init__(self, gauges: Figures, counters: Figures) -> None:
+        self._gauges, self._counters = gauges, counters
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge each, and one counter with the names as labels."""
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(f"swarmd_{name}", f"{name} of this node now", value)
+        events = CounterMetricFamily("swarmd_events", "What has happened since the start", labels=["name"])
+        for name, value in self._counters().items():
+            events.add_metric([name], value)
+        yield events
+
+
+def make_metrics(gauges: Figures, counters: Figures) -> Metrics:
+    """The series of one node: these figures, its process, and how late its loop runs."""
     own = CollectorRegistry()
     ProcessCollector(registry=own)
+    own.register(_Asked(gauges, counters))
     return Metrics(
         registry=own,
-        peers=Gauge("swarmd_peers", "Connected peers", registry=own),
-        adverts_refused=Counter("swarmd_adverts_refused", "Adverts not believed", ["reason"], registry=own),
-        handler_errors=Counter(
-            "swarmd_handler_errors", "Streams ended by an error", ["protocol"], registry=own
-        ),
-        frames=Counter("swarmd_frames", "Tensor frames", ["direction"], registry=own),
-        frame_bytes=Counter("swarmd_frame_bytes", "Bytes of tensor frames", ["direction"], registry=own),
-        steps=Counter("swarmd_steps", "Optimizer steps of stages on this node", registry=own),
-        stages=Gauge("swarmd_stages", "Stages held by this node", registry=own),
-        runs=Gauge("swarmd_runs", "Runs submitted here that have not ended", registry=own),
         loop_lateness=Histogram(
             "swarmd_loop_lateness_seconds", "How late the event loop ran", buckets=_BUCKETS, registry=own
         ),

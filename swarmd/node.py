@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import trio
 
@@ -17,10 +18,14 @@ from swarmd.device import Device
 from swarmd.identity import load_identity
 from swarmd.log import EventLog
 from swarmd.methods import Methods
+from swarmd.metrics import loop_lateness, make_metrics
+from swarmd.metrics_http import serve_metrics
 from swarmd.net.discovery import Discovery
 from swarmd.net.host import open_host
+from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
 from swarmd.net.tensorlink import TensorListener
+from swarmd.net.transport import RecordStore, Transport
 from swarmd.network import load_or_create_network
 from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
@@ -36,98 +41,151 @@ from swarmd.state_lock import lock_state
 from swarmd.storage import Storage, serve_storage
 
 
-async def run_node(config: Config, origins: Origins, paths: Paths, ready: Callable[[tuple[str, ...]], None]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What a node is started with."""
+
+    config: Config
+    origins: Origins
+    paths: Paths
+    ready: Callable[[tuple[str, ...]], None]
+    """Gets the addresses that others can use, once everything answers."""
+    fault: str = ""
+    """A fault to inject (``swarmd.train.faults``); empty but in tests."""
+
+
+async def run_node(boot: Boot) -> None:
     """Be a node until SIGTERM, ctrl-C or ``swarmd down``.
 
-    ``ready`` gets the addresses others can use, once everything answers. Raises StateError or UsageError
-    when the node cannot start.
+    Raises:
+        StateError, UsageError: the node cannot start.
     """
-    with lock_state(paths):
-        identity, network = load_identity(paths), load_or_create_network(paths)
-        check = record_check(network.id, time.time)
-        psk = network.psk.hex() if network.psk else None
-        async with (
-            open_host(
-                key_seed=identity.seed,
-                listen=listen_addresses(config, origins),
-                psk=psk,
-                namespace="swarmd",
-                check=check,
-            ) as (transport, records),
-            trio.open_nursery() as nursery,
-        ):
-            storage = await nursery.start(serve_storage, paths.database)
-            events = EventLog()
-            nursery.start_soon(_keep_events, events, storage)
-            tensors = TensorListener(config.tensor_host, config.tensor_port)
-            tensor_port = await nursery.start(tensors.serve)
-            book = AdvertBook(network.id, identity.peer)
-            device = Device(config, paths.probe)
-            leases = Leases(paths.leases)
-            leases.clear()
-
-            def describe() -> Advert | None:
-                return _advert(config, device, leases, transport.addresses(), tensor_port)
-
-            own = OwnAdvert(network.id, identity.peer, identity.sign, describe, time.time)
-            deps = RunDeps(
-                paths=paths,
-                config=config,
-                network=network,
-                identity=identity,
-                transport=transport,
-                tensors=tensors,
-                storage=storage,
-                blobs=BlobStore(paths.blobs),
-                grants=Grants(),
-                desk=LinkDesk(transport),
-                leases=leases,
-                events=events,
-                device=device,
-                adverts=lambda: {known.peer: known.advert for known in book.live(time.time())},
-                wake_advert=own.changed,
-            )
-            serve_blobs(transport, deps.grants)
-            serve_sessions(deps)
-            runs = Runs(deps)
-            await nursery.start(runs.serve)
-            contacts = tuple(parse_contact(address) for address in config.bootstrap)
-            discovery = Discovery(
-                transport, records, book, own, network=network.id, clock=time.time, bootstrap=contacts
-            )
-            await nursery.start(discovery.run)
-
-            def counters() -> dict[str, int]:
-                return {**transport.counters(), **discovery.counters(), **tensors.counters}
-
-            methods = Methods(deps, runs, book, device, origins, counters, nursery.cancel_scope.cancel)
-            await nursery.start(serve_control, paths.control, methods.table())
-            nursery.start_soon(_end_on_signal, nursery.cancel_scope)
-            ready(tuple(f"{address}/p2p/{identity.peer}" for address in transport.addresses()))
-            await device.probe(events)
-            own.changed()
+    with lock_state(boot.paths):
+        identity, network = load_identity(boot.paths), load_or_create_network(boot.paths)
+        host = open_host(
+            key_seed=identity.seed,
+            listen=listen_addresses(boot.config, boot.origins),
+            psk=network.psk.hex() if network.psk else None,
+            namespace="swarmd",
+            check=record_check(network.id, time.time),
+        )
+        async with host as (transport, records), trio.open_nursery() as nursery:
+            await Node(boot, transport, nursery).start(records)
 
 
-def _advert(
-    config: Config, device: Device, leases: Leases, addresses: tuple[str, ...], tensor_port: int
-) -> Advert | None:
-    """What we offer now; None until the device is known."""
-    known = device.advert()
-    if known is None:
-        return None
-    return Advert(
-        name=config.name,
-        device=known,
-        up_bits=int(config.upload_mbit * 1e6),
-        down_bits=int(config.download_mbit * 1e6),
-        price=config.price,
-        accepts=config.accept,
-        max_stages=config.max_stages,
-        free_stages=max(0, config.max_stages - len(leases.held)),
-        addresses=tuple(filter(is_dialable, addresses))[:MAX_ADDRESSES],
-        tensor_port=tensor_port,
-        version=__version__,
-    )
+class Node:
+    """The parts of a running node. Everything it starts runs in one nursery and ends with it."""
+
+    def __init__(self, boot: Boot, transport: Transport, nursery: trio.Nursery) -> None:
+        self._boot, self._transport, self._nursery = boot, transport, nursery
+        self._config, self._paths = boot.config, boot.paths
+        self._identity, self._network = load_identity(boot.paths), load_or_create_network(boot.paths)
+        self._events = EventLog()
+        self._book = AdvertBook(self._network.id, self._identity.peer)
+        self._device = Device(self._config, self._paths.probe)
+        self._leases = Leases(self._paths.leases)
+        self._tensors = TensorListener(self._config.tensor_host, self._config.tensor_port)
+        self._tensor_port = 0
+        self._own = OwnAdvert(
+            self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time
+        )
+
+    async def start(self, records: RecordStore) -> None:
+        """Start every service, say that the node is ready, then learn what the device can do."""
+        nursery, peer = self._nursery, self._identity.peer
+        self._leases.clear()
+        nursery.start_soon(_end_on_signal, nursery.cancel_scope)
+        storage = await nursery.start(serve_storage, self._paths.database)
+        nursery.start_soon(_keep_events, self._events, storage)
+        self._tensor_port = await nursery.start(self._tensors.serve)
+        deps = self._deps(storage)
+        serve_blobs(self._transport, deps.grants)
+        serve_sessions(deps)
+        runs = Runs(deps)
+        await nursery.start(runs.serve)
+        discovery = self._discovery(records)
+        await nursery.start(discovery.run)
+        self._start_mdns(discovery)
+        methods = Methods(
+            deps, runs, self._book, self._boot.origins, lambda: self._counters(discovery), nursery.cancel_scope.cancel
+        )
+        await nursery.start(serve_control, self._paths.control, methods.table())
+        await self._start_metrics(runs, discovery)
+        self._boot.ready(tuple(f"{address}/p2p/{peer}" for address in self._transport.addresses()))
+        await self._device.probe(self._events)
+        self._own.changed()
+
+    def _deps(self, storage: Storage) -> RunDeps:
+        return RunDeps(
+            paths=self._paths,
+            config=self._config,
+            network=self._network,
+            identity=self._identity,
+            transport=self._transport,
+            tensors=self._tensors,
+            storage=storage,
+            blobs=BlobStore(self._paths.blobs),
+            grants=Grants(),
+            desk=LinkDesk(self._transport),
+            leases=self._leases,
+            events=self._events,
+            device=self._device,
+            adverts=lambda: {known.peer: known.advert for known in self._book.live(time.time())},
+            wake_advert=self._own.changed,
+            fault=self._boot.fault,
+        )
+
+    def _discovery(self, records: RecordStore) -> Discovery:
+        return Discovery(
+            self._transport,
+            records,
+            self._book,
+            self._own,
+            network=self._network.id,
+            clock=time.time,
+            bootstrap=tuple(map(parse_contact, self._config.bootstrap)),
+        )
+
+    def _start_mdns(self, discovery: Discovery) -> None:
+        ours = announcement_of(self._identity.peer, self._network.id, self._transport.addresses())
+        if self._config.mdns and ours is not None:
+            self._nursery.start_soon(run_mdns, ours, discovery.suggest)
+
+    async def _start_metrics(self, runs: Runs, discovery: Discovery) -> None:
+        if self._config.metrics_endpoint is None:
+            return
+        metrics = make_metrics(lambda: self._gauges(runs), lambda: self._counters(discovery))
+        self._nursery.start_soon(loop_lateness, metrics, lambda: bool(self._leases.held))
+        await self._nursery.start(serve_metrics, *self._config.metrics_endpoint, metrics.text)
+
+    def _gauges(self, runs: Runs) -> dict[str, int]:
+        return {
+            "peers": len(self._transport.connected()),
+            "stages": len(self._leases.held),
+            "runs": runs.running,
+        }
+
+    def _counters(self, discovery: Discovery) -> dict[str, int]:
+        return {**self._transport.counters(), **discovery.counters(), **self._tensors.counters}
+
+    def _describe(self) -> Advert | None:
+        """What we offer now; None until the device is known."""
+        device, config = self._device.advert(), self._config
+        if device is None:
+            return None
+        return Advert(
+            name=config.name,
+            device=device,
+            up_bits=int(config.upload_mbit * 1e6),
+            down_bits=int(config.download_mbit * 1e6),
+            price=config.price,
+            accepts=config.accept,
+            max_stages=config.max_stages,
+            free_stages=max(0, config.max_stages - len(self._leases.held)),
+            addresses=tuple(filter(is_dialable, self._transport.addresses()))[:MAX_ADDRESSES],
+            tensor_port=self._tensor_port,
+            version=__version__,
+        )
 
 
 async def _keep_events(events: EventLog, storage: Storage) -> None:

@@ -21,7 +21,11 @@ FOR_THE_CLI = {"cli", "protocols", "paths", "config"}
 
 def modules() -> set[str]:
     """Every module and package directly in swarmd."""
-    files = (path for path in (ROOT / "swarmd").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
+    files = (
+        path
+        for path in (ROOT / "swarmd").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    )
     return {path.stem for path in files} - {"__init__"}
 
 
@@ -36,7 +40,9 @@ class TestLayers:
         assert layers == modules()
 
     def test_every_module_but_the_shared_ones_is_kept_from_the_cli(self):
-        assert set(CONTRACTS["cli"]["forbidden_modules"]) == {f"swarmd.{name}" for name in modules() - FOR_THE_CLI}
+        assert set(CONTRACTS["cli"]["forbidden_modules"]) == {
+            f"swarmd.{name}" for name in modules() - FOR_THE_CLI
+        }
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
@@ -80,10 +86,20 @@ def copy_of_the_code(place: Path) -> Path:
 
 def lint(tree: Path, contract: str) -> subprocess.CompletedProcess[bytes]:
     """import-linter on a tree of its own; the interpreter's path must not lead back to this one."""
-    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as c; c()",
+        "--no-cache",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     return subprocess.run(
-        [*command, "--contract", contract], cwd=tree, env=environment, capture_output=True, timeout=60, check=False
+        [*command, "--contract", contract],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -189,14 +205,20 @@ class TestPreflight:
 
 
 class TestDocuments:
-    @pytest.mark.parametrize("path", ["CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))])
+    @pytest.mark.parametrize(
+        "path", ["CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+    )
     def test_every_file_a_document_points_to_is_there(self, path):
         text = (ROOT / path).read_text()
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
         missing = [link for link in links if not ((ROOT / path).parent / link).exists()]
-        code = re.findall(r"`((?:protocols|scheduler|cli|swarmd|tests|tools|docs|requirements)/[\w./-]*)`", text)
+        code = re.findall(
+            r"`((?:protocols|scheduler|cli|swarmd|tests|tools|docs|requirements)/[\w./-]*)`", text
+        )
         assert missing + [name for name in code if not (ROOT / name).exists()] == []
 
     def test_the_map_names_every_module(self):
         text = (ROOT / "docs/architecture.md").read_text()
-        assert {name for name in modules() if f"`{name}" not in text and f"swarmd/{name}" not in text} == set()
+        assert {
+            name for name in modules() if f"`{name}" not in text and f"swarmd/{name}" not in text
+        } == set()

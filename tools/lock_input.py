@@ -10,7 +10,11 @@ def wanted(pyproject: str) -> list[str]:
     """Every requirement of the runtime, the development tools and the build, but torch itself."""
     table = tomllib.loads(pyproject)
     project = table["project"]
-    every = [*project["dependencies"], *project["optional-dependencies"]["dev"], *table["build-system"]["requires"]]
+    every = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["dev"],
+        *table["build-system"]["requires"],
+    ]
     return [requirement for requirement in every if not requirement.startswith("torch==")]
 
 

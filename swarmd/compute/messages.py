@@ -32,6 +32,8 @@ class Load:
     end: int
     credit: int
     checkpoint: BlobHash | None
+    fault: str = ""
+    """A fault to inject (``swarmd.train.faults``); empty but in tests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,8 @@ class Directory:
                 return await operation(*args)
         except SwarmdError as error:
             _LOG.debug("hash table: %s", error)
+        except Exception:  # noqa: BLE001 - the edge of what asks strangers
+            _LOG.exception("in asking the hash table")
         self.counters["directory_failures"] += 1
         return None
 

@@ -28,8 +28,8 @@ from swarmd.protocols.pacing import Waits
 
 _LOG = logging.getLogger(__name__)
 
-ASKING = Waits(first=1.0, longest=30.0)
-RESTLESS = 3
+ASKING = Waits(first=0.25, longest=30.0)
+RESTLESS = 5
 """After how many waits asking goes on when neighbours came or went."""
 
 
@@ -101,10 +101,10 @@ class Discovery:
                 yield Contact(known.peer, known.advert.addresses)
 
     async def _greet(self, peer: PeerId) -> bool:
-        """What a newly connected peer gets: a place in the routing table, our advert, a question."""
-        await self._store.add_peer(peer)
+        """What a newly connected peer gets: our advert, a question, a place in the routing table."""
         swapped = await self._exchange.swap(peer)
         await self._ask_one(peer)
+        await self._store.add_peer(peer)
         return swapped
 
     async def _ask_one(self, peer: PeerId) -> None:
@@ -145,3 +145,6 @@ class Discovery:
             except RemoteError as error:
                 self._counters["peers_unhelpful"] += 1
                 _LOG.debug("%s: %s", short(peer), error)
+            except Exception:  # noqa: BLE001 - the edge of what serves one peer
+                self._counters["link_errors"] += 1
+                _LOG.exception("in serving %s", short(peer))

@@ -147,7 +147,12 @@ class _Session:
 
     def stop(self) -> None:
         """Say goodbye and end the threads."""
-        self._zeroconf.close()
+        from zeroconf import Error
+
+        try:
+            self._zeroconf.close()
+        except (OSError, Error) as error:  # its loop is late on a loaded machine, or the network is gone
+            _LOG.debug("no goodbye on the local network: %s", error)
 
     def _on_change(
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange

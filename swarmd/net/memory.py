@@ -10,6 +10,7 @@ from weakref import WeakSet
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swarmd.net.counters import Counters
 from swarmd.net.memory_records import MemoryRecords
 from swarmd.net.memory_stream import MemoryStream, stream_pair
 from swarmd.net.transport import Handler, RecordCheck, StreamLimits
@@ -77,7 +78,7 @@ class MemoryTransport:
         self._handlers: dict[str, tuple[Handler, StreamLimits]] = {}
         self._open: Counter[tuple[PeerId, str]] = Counter()
         self._streams: dict[PeerId, WeakSet[MemoryStream]] = {}
-        self._totals: Counter[str] = Counter()
+        self._totals = Counters()
         self._known: dict[PeerId, tuple[str, ...]] = {}
         self.records = MemoryRecords(self, network.check)
 
@@ -102,7 +103,7 @@ class MemoryTransport:
         tried = (*addresses, *self._known.get(peer, ()))
         node = self.network.reachable(peer)
         if node is None or node is self or not self._reachable() or node.addresses()[0] not in tried:
-            self._count("dials_failed")
+            self._totals.add("dials_failed")
             raise PeerLost("; ".join(f"{each}: nobody answers" for each in tried) or "no address is known")
         self._known[peer] = node.addresses()
         self._streams[peer], node._streams[self._peer_id] = WeakSet(), WeakSet()
@@ -116,7 +117,7 @@ class MemoryTransport:
         node = self.network.nodes[peer]
         if protocol not in node._handlers:
             raise Refused(f"{short(peer)} does not speak {protocol}", hint="is its version older?")
-        ours, theirs = stream_pair(self._peer_id, peer, delay, self._count, node._count)
+        ours, theirs = stream_pair(self._peer_id, peer, delay, self._totals.add, node._totals.add)
         self._streams[peer].add(ours)
         node._accept(theirs, protocol)
         return ours
@@ -135,8 +136,8 @@ class MemoryTransport:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def counters(self) -> dict[str, int]:
-        """Totals since the start; a name that never occurred is absent."""
-        return dict(self._totals)
+        """Totals since the start."""
+        return self._totals.snapshot()
 
     def lose_all(self) -> None:
         """Drop every connection."""
@@ -154,13 +155,10 @@ class MemoryTransport:
     def _reachable(self) -> bool:
         return self.network.reachable(self._peer_id) is self
 
-    def _count(self, name: str) -> None:
-        self._totals[name] += 1
-
     def _accept(self, stream: MemoryStream, protocol: str) -> None:
         handler, limits = self._handlers[protocol]
         if self._open[stream.remote, protocol] >= limits.streams_per_peer:
-            self._count("streams_over_cap")
+            self._totals.add("streams_over_cap")
             stream.cut()
             return
         self._open[stream.remote, protocol] += 1
@@ -172,10 +170,10 @@ class MemoryTransport:
         try:
             await handler(stream)
         except PeerLost:
-            self._count("streams_lost")
+            self._totals.add("streams_lost")
             stream.cut()
         except Exception:  # noqa: BLE001 - the edge of what serves one peer
-            self._count("handler_errors")
+            self._totals.add("handler_errors")
             stream.cut()
         else:
             await stream.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
@@ -17,7 +17,6 @@ from swarmd.net.transport import Stream, StreamLimits, Transport
 from swarmd.protocols.errors import (
     NotFound,
     PeerLost,
-    ProtocolViolation,
     RemoteError,
     SwarmdError,
     TimedOut,
@@ -124,7 +123,10 @@ async def call(
         async with closing(await transport.open_stream(peer, protocol)) as stream:
             await send_message(stream, question, max_bytes)
             raw = await receive_message(stream, max_bytes)
-        return _reply(Registry(reply, Failure).decode(raw, max_bytes), reply)
+        answer = Registry(reply, Failure).decode(raw, max_bytes)
+        if isinstance(answer, Failure):
+            raise remote_error(answer)
+        return cast("Reply", answer)
     raise PeerLost(f"{short(peer)} gave no answer to {type(request).__name__} within {timeout:g} s")
 
 
@@ -153,11 +155,3 @@ def remote_error(failure: Failure) -> RemoteError:
         return error
     kind = RemoteNotFound if isinstance(error, NotFound) else RemoteError
     return kind(failure.message, hint=failure.hint)
-
-
-def _reply(answer: object, kind: type[Reply]) -> Reply:
-    if isinstance(answer, Failure):
-        raise remote_error(answer)
-    if not isinstance(answer, kind):
-        raise ProtocolViolation(f"answered with a {type(answer).__name__}, not a {kind.__name__}")
-    return answer

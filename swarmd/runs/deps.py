@@ -44,3 +44,5 @@ class RunDeps:
     """Live, verified adverts by peer."""
     wake_advert: Callable[[], None]
     """Says that the advert should be issued anew: what it says has changed."""
+    fault: str = ""
+    """A fault to inject into stages held here (``swarmd.train.faults``); empty but in tests."""

@@ -15,6 +15,14 @@ LEASE_SECONDS = 30
 """A lease ends this long after the coordinator's last word."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a lease keeps free, in bytes."""
+
+    memory: int
+    disk: int
+
+
 @dataclass(slots=True)
 class Lease:
     """One run's place on this node."""
@@ -22,7 +30,7 @@ class Lease:
     run: RunId
     submitter: PeerId
     term: int
-    memory_bytes: int
+    room: Room
     store: BlobStore
     words: str = "keeps a place free"
     """What the stage is doing, for people."""
@@ -44,10 +52,10 @@ class Leases:
         return sum(lease.submitter == submitter for lease in self.held.values())
 
     @contextmanager
-    def hold(self, run: RunId, submitter: PeerId, term: int, memory_bytes: int) -> Iterator[Lease]:
+    def hold(self, run: RunId, submitter: PeerId, term: int, room: Room) -> Iterator[Lease]:
         """Keep a place for the length of the block."""
         place = self.folder / run
-        lease = Lease(run, submitter, term, memory_bytes, BlobStore(place / "blobs"))
+        lease = Lease(run, submitter, term, room, BlobStore(place / "blobs"))
         self.held[run] = lease
         try:
             yield lease

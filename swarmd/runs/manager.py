@@ -51,6 +51,11 @@ class Runs:
         return tuple(sorted(self._records.values(), key=lambda record: -record.created))
 
     @property
+    def running(self) -> int:
+        """Runs being coordinated now."""
+        return len(self._running)
+
+    @property
     def changed(self) -> trio.Event:
         """Set when a run has changed its state; ask again for the next one."""
         return self._changed

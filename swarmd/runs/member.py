@@ -80,12 +80,12 @@ async def take_part(stream: Stream, deps: RunDeps) -> None:
     if statement.submitter != session.remote or statement.spec != spec.spec_id or offer.term < 1:
         raise ProtocolViolation("an offer for another's run, or with another spec than its statement names")
     try:
-        memory = decide(statement, spec, deps)
+        room = decide(statement, spec, deps)
     except Refused as refusal:
         deps.events.info(f"refused a job of {short(session.remote)}: {refusal.message}")
         await session.send(Declined(refusal.message, refusal.hint))
         return
-    with deps.leases.hold(statement.run, statement.submitter, offer.term, memory) as lease:
+    with deps.leases.hold(statement.run, statement.submitter, offer.term, room) as lease:
         deps.wake_advert()
         try:
             await Membership(deps, session, statement, spec, offer, lease).serve()
@@ -194,7 +194,7 @@ class Membership:
         computer.send(
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
-                here.first, here.end, here.credit, plan.checkpoint,
+                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault,
             )
         )  # fmt: skip
 

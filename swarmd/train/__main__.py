@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ def local(args: argparse.Namespace) -> Answer:
 
 
 def _train(args: argparse.Namespace, blobs: BlobStore) -> Answer:
+    from swarmd.train.bigram import bigram_loss
     from swarmd.train.data import TokenData
     from swarmd.train.export import export
     from swarmd.train.loop import train
@@ -35,7 +37,9 @@ def _train(args: argparse.Namespace, blobs: BlobStore) -> Answer:
 
     spec = _job(args.job, blobs)
     data = TokenData(spec, blobs.get)
+    began = time.perf_counter()
     trained = train(spec, data, on_row=_progress(spec, args.progress), blobs=blobs)
+    seconds = time.perf_counter() - began
     weights = {name: unit.weight_bytes() for name, unit in trained.units.items()}
     made = export(spec, weights, blobs, data, metrics_lines(trained.rows), args.out)
     return {
@@ -43,6 +47,8 @@ def _train(args: argparse.Namespace, blobs: BlobStore) -> Answer:
         "spec": spec.spec_id,
         "steps": spec.schedule.steps,
         "loss": made.loss,
+        "bigram_loss": bigram_loss(spec, data),
+        "tokens_per_s": spec.schedule.steps * spec.batch.tokens_per_step / seconds,
         "weights_sha256": made.weights_sha256,
     }
 

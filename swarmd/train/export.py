@@ -93,7 +93,6 @@ def _beside(out: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.new-"))
         try:
             yield folder
-            folder.chmod(0o755)
             _replace(folder, out)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -104,7 +103,9 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _replace(folder: Path, out: Path) -> None:
+    folder.chmod(0o755)
     for file in folder.iterdir():
+        file.chmod(0o644)
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
     old = folder.with_name(folder.name + ".old")

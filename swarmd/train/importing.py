@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmd.blobs import BlobStore
-from swarmd.protocols.checkpoint import EMBED, HEAD, Checkpoint, UnitState, layer_unit, unit_names
+from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
 from swarmd.protocols.errors import NotFound, UsageError
 from swarmd.protocols.spec import ModelSpec
 from swarmd.train.safefile import SafeFile
+from swarmd.train.units import unit_shapes
 
 MAX_CONFIG_BYTES = 1 << 20
 LARGEST = 1e12
@@ -39,11 +40,12 @@ def import_checkpoint(folder: Path, blobs: BlobStore) -> ModelSpec:
     """
     model = read_config(folder)
     file = SafeFile(folder / "model.safetensors")
-    shapes = unit_shapes(model)
+    units = unit_names(model.num_hidden_layers)
+    shapes = {unit: unit_shapes(model, unit) for unit in units}
     _check_shapes(file, {name: shape for unit in shapes.values() for name, shape in unit.items()})
     states = [
         UnitState(unit, blobs.put(pack_unit({name: file.float32(name) for name in shapes[unit]})))
-        for unit in unit_names(model.num_hidden_layers)
+        for unit in units
     ]
     manifest = blobs.put(Checkpoint(step=0, units=tuple(states)).to_bytes())
     return replace(model, weights=manifest)
@@ -55,33 +57,6 @@ def pack_unit(tensors: dict[str, NDArray[np.float32]]) -> bytes:
 
     raw: bytes = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
     return raw
-
-
-def unit_shapes(model: ModelSpec) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Per unit, the Hugging Face names of its tensors and their shapes."""
-    table = (model.vocab_size, model.hidden_size)
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {EMBED: {"model.embed_tokens.weight": table}}
-    for layer in range(model.num_hidden_layers):
-        shapes[layer_unit(layer)] = _layer_shapes(model, f"model.layers.{layer}.")
-    shapes[HEAD] = {"lm_head.weight": table, "model.norm.weight": (model.hidden_size,)}
-    return shapes
-
-
-def _layer_shapes(model: ModelSpec, prefix: str) -> dict[str, tuple[int, ...]]:
-    hidden, wide = model.hidden_size, model.intermediate_size
-    shared = model.num_key_value_heads * model.head_dim
-    shapes: dict[str, tuple[int, ...]] = {
-        "input_layernorm": (hidden,),
-        "mlp.down_proj": (hidden, wide),
-        "mlp.gate_proj": (wide, hidden),
-        "mlp.up_proj": (wide, hidden),
-        "post_attention_layernorm": (hidden,),
-        "self_attn.k_proj": (shared, hidden),
-        "self_attn.o_proj": (hidden, hidden),
-        "self_attn.q_proj": (hidden, hidden),
-        "self_attn.v_proj": (shared, hidden),
-    }
-    return {f"{prefix}{name}.weight": shape for name, shape in shapes.items()}
 
 
 def _check_shapes(file: SafeFile, expected: dict[str, tuple[int, ...]]) -> None:

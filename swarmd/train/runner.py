@@ -20,6 +20,7 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Backward, Commit, Evaluate, FlowStage, Forward
 from swarmd.train.evaluate import evaluation_due
+from swarmd.train.faults import strike
 from swarmd.train.stage import Stage
 
 
@@ -123,6 +124,7 @@ class StageRunner:
 
     def _commit(self, step: int, outlet: Outlet) -> None:
         result = self._stage.commit(step)
+        strike(self._load.fault, self._load.stage, step, self._stage)
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
         outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:

@@ -80,12 +80,17 @@ class Stage:
         self._spec, self._data, self._device = spec, data, resolve(device)
         self._boundary = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
         names = stage_units(spec.model, first, end)
-        self._units = open_units(spec, names, checkpoint, read, self._device)
-        self._model = Model(spec.model, {name: unit.weights for name, unit in self._units.items()})
+        self.units = open_units(spec, names, checkpoint, read, self._device)
+        self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()})
         self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
         self._graphs: dict[int, _Graph] = {}
         self._forwarded: set[int] = set()
         self._losses: dict[int, float] = {}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """Every weight here, by Hugging Face name."""
+        return self._model.parameters
 
     @property
     def held(self) -> int:
@@ -129,7 +134,7 @@ class Stage:
         if step != self.version + 1 or not self._sums.complete:
             raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
         norms = tuple(
-            (name, self._optimizer.update(step, unit, self._sums)) for name, unit in self._units.items()
+            (name, self._optimizer.update(step, unit, self._sums)) for name, unit in self.units.items()
         )
         loss = math.fsum(self._losses.values()) if self.last else None
         self._sums.clear()
@@ -149,7 +154,7 @@ class Stage:
         """Each unit's weights and optimizer state as safetensors; between steps only."""
         if self._forwarded:
             raise ProtocolViolation("a snapshot is taken between steps")
-        return {name: (unit.weight_bytes(), unit.optimizer_bytes()) for name, unit in self._units.items()}
+        return {name: (unit.weight_bytes(), unit.optimizer_bytes()) for name, unit in self.units.items()}
 
     def _check_turn(self, step: int, micro_batch: int) -> None:
         if step != self.version + 1:

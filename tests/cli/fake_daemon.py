@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from swarmd.paths import Paths
@@ -44,11 +44,8 @@ class FakeDaemon:
                 link, _ = self._listener.accept()
             except OSError:
                 return
-            with link, link.makefile("rwb") as file:
-                try:
-                    self._answer(json.loads(file.readline()), file)
-                except (OSError, ValueError):
-                    continue
+            with suppress(OSError, ValueError), link, link.makefile("rwb") as file:
+                self._answer(json.loads(file.readline()), file)
             if self.asked[-1:] == [("shutdown", {})]:
                 self._listener.close()
                 self._place.unlink(missing_ok=True)

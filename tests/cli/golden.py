@@ -1,4 +1,4 @@
-"""The dashboard's pictures as text files. ``python -m tests.cli.golden`` draws them anew; look at the difference."""
+"""The dashboard's pictures as text files. ``python -m tests.cli.golden`` draws them anew."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from trio.testing import memory_stream_pair
 
-from swarmd.net.host.counters import Counters
+from swarmd.net.counters import Counters
 from swarmd.net.host.frames import ACK, DATA, FIN, HEADER, PING, RST, SYN, WINDOW, WINDOW_UPDATE, frame
 from swarmd.net.host.muxer import MOST_STREAMS, Muxer
 

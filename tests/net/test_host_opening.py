@@ -60,12 +60,12 @@ async def test_an_address_in_use_or_no_address_at_all_is_said_plainly():
 
 @pytest.mark.net
 @pytest.mark.slow
-async def test_a_private_swarm_lets_in_only_those_with_its_key():
-    key, other = "1f" * 32, "2e" * 32
+async def test_a_private_swarm_lets_in_only_those_with_its_key(monkeypatch):
+    monkeypatch.setattr("swarmd.net.host.dial._PER_ADDRESS", 0.5)
     async with (
-        host(1, psk=key) as (here, _),
-        host(2, psk=key) as (there, _),
-        host(3, psk=other) as (alien, _),
+        host(1, psk="1f" * 32) as (here, _),
+        host(2, psk="1f" * 32) as (there, _),
+        host(3, psk="2e" * 32) as (alien, _),
     ):
         there.handle(ECHO, echo, StreamLimits())
         await here.dial(there.peer_id, there.addresses())

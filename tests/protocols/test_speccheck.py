@@ -16,12 +16,8 @@ from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, is_exact_floa
 from tests.protocols.specs import BLOB, SPEC
 
 HUGE = (1 << 63) - 1
-NOT_EXACT = ["nan", "inf", "-inf", "0x1p3", "1", "1.50", "+1.5", "1_0.0", "1e400"] + [
-    "",
-    " 0.1",
-    "0.1" + "0" * 999,
-    "\u0661.0",
-]
+NOT_EXACT = ["nan", "inf", "-inf", "0x1p3", "1", "1.50", "+1.5", "1_0.0", "1e400", "", " 0.1"]
+NOT_EXACT += ["0.1" + "0" * 999, "\u0661.0"]
 
 
 def with_field(spec: JobSpec, dotted: str, value: object) -> JobSpec:
@@ -137,6 +133,7 @@ LEAVES = [
 ]
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from(LEAVES), st.integers(-(1 << 63), HUGE) | st.integers(-2, 70), max_size=4)
 )

@@ -47,7 +47,7 @@ def test_a_yes_says_whose_job_it_is():
 @pytest.mark.parametrize(
     ("request_", "policy", "load", "words"),
     [
-        ({}, {"accepts": Accepts.SELF}, {}, "set accepts to 'list' or 'network'"),
+        ({}, {"accepts": Accepts.SELF}, {}, "set accept to 'list' or 'network'"),
         ({"submitter": STRANGER}, {}, {}, f"its owner can add {STRANGER}"),
         (
             {"numerics": "cuda-h100"},
@@ -69,6 +69,11 @@ def test_each_refusal_says_what_would_change_it(request_, policy, load, words):
     decision = admit(replace(REQUEST, **request_), replace(POLICY, **policy), replace(LOAD, **load))
     assert not decision.accepted
     assert words in decision.reason
+
+
+def test_the_count_for_one_submitter_is_not_for_the_owner():
+    load = replace(LOAD, stages={OWNER: 3})
+    assert admit(replace(REQUEST, submitter=OWNER), POLICY, load).accepted
 
 
 def test_a_run_that_names_this_nodes_class_is_taken():

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from swarmd.net.advert_exchange import BURST
-from swarmd.net.discovery import Discovery
+from swarmd.net.discovery import Discovery, DiscoverySettings
+from swarmd.net.links import LinkSettings
 from swarmd.net.memory import MemoryNetwork, MemoryTransport
 from swarmd.net.memory_records import MemoryRecords
 from swarmd.net.own_advert import OwnAdvert
@@ -27,7 +28,7 @@ from swarmd.protocols.advert_messages import (
     KnownAdverts,
     OwnAdvertIs,
 )
-from swarmd.protocols.errors import Refused
+from swarmd.protocols.errors import PeerLost, Refused
 from swarmd.protocols.ids import PeerId
 from tests.protocols.keys import NETWORK, NOW, OTHER_NETWORK, Who, advert, signed, who
 
@@ -61,7 +62,14 @@ class Swarm:
         self.network, self.nursery = network, nursery
         self.nodes: list[Node] = []
 
-    async def start(self, owner: Who, *first: Who, lifetime: int = 3600, max_peers: int = 1024) -> Node:
+    async def start(
+        self,
+        owner: Who,
+        *first: Who,
+        lifetime: int = 3600,
+        max_peers: int = 1024,
+        settings: DiscoverySettings | None = None,
+    ) -> Node:
         transport, records = await self.stranger(owner)
         says: dict[str, object] = {"addresses": transport.addresses()}
 
@@ -72,7 +80,14 @@ class Swarm:
         book = AdvertBook(NETWORK, owner.peer, max_peers)
         bootstrap = tuple(contact_of(each) for each in first)
         discovery = Discovery(
-            transport, records, book, own, network=NETWORK, clock=clock, bootstrap=bootstrap
+            transport,
+            records,
+            book,
+            own,
+            network=NETWORK,
+            clock=clock,
+            bootstrap=bootstrap,
+            settings=settings,
         )
         await self.nursery.start(discovery.run)
         self.nodes.append(Node(owner, transport, records, book, own, discovery, says))
@@ -194,7 +209,7 @@ async def test_adverts_are_renewed_and_a_peer_that_is_gone_drops_out(autojump_cl
         anna = await s.start(ANNA, lifetime=600)
         await s.start(BERT, ANNA, lifetime=600)
         await until(all_know_all(s.nodes))
-        await trio.sleep(3000)
+        await trio.sleep(1500)
         assert anna.knows() == {BERT.peer}
         s.network.cut(BERT.peer)
         assert anna.knows() == {BERT.peer}
@@ -215,6 +230,24 @@ async def test_a_stranger_is_found_through_the_hash_table(autojump_clock):
         assert await until(lambda: BERT.peer in anna.transport.connected()) < 5.0
 
 
+async def test_a_stranger_without_an_advert_is_asked_for_it(autojump_clock):
+    async with swarm() as s:
+        anna = await s.start(ANNA)
+        middle, _ = await s.stranger(EVE)
+        bert, records = await s.stranger(BERT)
+
+        async def own(peer: PeerId, request: GetAdvert) -> OwnAdvertIs:
+            return OwnAdvertIs(signed(BERT))
+
+        serve_rpc(bert, ADVERT_PROTOCOL, {GetAdvert: own})
+        await bert.dial(EVE.peer, middle.addresses())
+        await records.provide(f"swarmd/{NETWORK}/cpu")
+        anna.discovery.suggest(contact_of(EVE))
+        assert await until(lambda: anna.knows() == {BERT.peer}) < 5.0
+        await trio.sleep(300)
+        assert anna.discovery.counters()["searches"] > 3
+
+
 async def test_our_advert_and_device_are_in_the_hash_table(autojump_clock):
     async with swarm() as s:
         await s.start(ANNA)
@@ -230,7 +263,7 @@ async def test_a_suggested_contact_that_never_answers_is_forgotten(autojump_cloc
     async with swarm() as s:
         anna = await s.start(ANNA)
         anna.discovery.suggest(contact_of(BERT))
-        await trio.sleep(3600)
+        await trio.sleep(300)
         assert anna.discovery.counters()["dials_failed"] == 6
 
 
@@ -242,7 +275,7 @@ async def test_only_so_many_suggestions_are_remembered(autojump_clock):
             anna.discovery.suggest(contact_of(who(number)))
         anna.discovery.suggest(contact_of(ANNA))
         anna.discovery.suggest(Contact(BERT.peer, ()))
-        await trio.sleep(3600)
+        await trio.sleep(300)
         assert anna.discovery.counters()["dials_failed"] == 256 * 6
 
 
@@ -252,7 +285,7 @@ async def test_a_settled_node_is_quiet(autojump_clock):
         for owner, first in ((ANNA, ()), (BERT, (ANNA,)), (CARL, (ANNA,))):
             await s.start(owner, *first)
         await until(all_know_all(s.nodes))
-        await trio.sleep(600)
+        await trio.sleep(300)
         calls: list[str] = []
         for node in s.nodes:
             plain = node.transport.open_stream
@@ -262,8 +295,8 @@ async def test_a_settled_node_is_quiet(autojump_clock):
                 return await plain(peer, protocol)
 
             node.transport.open_stream = counted  # type: ignore[method-assign]
-        await trio.sleep(600)
-        assert len(calls) <= 3 * 600 / 30 + 3
+        await trio.sleep(300)
+        assert len(calls) <= 3 * 300 / 30 + 3
 
 
 async def ask_for_adverts(client: MemoryTransport, peer: PeerId, own: bytes) -> OwnAdvertIs:
@@ -336,6 +369,90 @@ async def test_a_peer_that_answers_nonsense_does_not_disturb_the_others(autojump
         await s.start(BERT, ANNA)
         await trio.sleep(60)
         assert anna.knows() == {BERT.peer}
+
+
+async def test_all_pages_are_read(autojump_clock):
+    async with swarm() as s:
+        anna = await s.start(ANNA)
+        for number in range(200, 200 + 2 * MAX_BATCH):
+            anna.book.accept(signed(who(number)), NOW)
+        bert = await s.start(BERT, ANNA)
+        assert await until(lambda: len(bert.knows()) == 2 * MAX_BATCH + 1) < 1.0
+
+
+async def test_a_full_house_dials_nobody_but_the_bootstrap_contacts(autojump_clock):
+    async with swarm() as s:
+        await s.start(ANNA)
+        for number in range(10, 15):
+            await s.start(who(number), ANNA)
+        few = DiscoverySettings(links=LinkSettings(max_links=0))
+        bert = await s.start(BERT, ANNA, settings=few)
+        await until(lambda: len(bert.knows()) == 6)
+        bert.discovery.suggest(contact_of(EVE))
+        await trio.sleep(20)
+        assert bert.discovery.counters().get("dials_failed", 0) == 0
+
+
+async def test_an_advert_left_from_an_earlier_life_is_overtaken(autojump_clock):
+    async with swarm() as s:
+        ahead = signed(BERT, sequence=1 << 60)
+        anna = await s.start(ANNA)
+        anna.book.accept(ahead, NOW)
+        eve, _ = await s.stranger(EVE)
+
+        async def own(peer: PeerId, request: GetAdvert) -> OwnAdvertIs:
+            return OwnAdvertIs(b"")
+
+        async def remember(peer: PeerId, request: KnownAdverts) -> Adverts:
+            return Adverts((ahead,), "")
+
+        serve_rpc(eve, ADVERT_PROTOCOL, {GetAdvert: own, KnownAdverts: remember})
+        bert = await s.start(BERT, ANNA, EVE)
+
+        def overtaken() -> bool:
+            known = anna.book.get(BERT.peer)
+            return known is not None and known.advert.sequence == (1 << 60) + 1
+
+        assert await until(overtaken) < 5.0
+        assert bert.own.current is not None
+
+
+async def test_a_failing_hash_table_is_counted_and_adverts_still_spread(autojump_clock, caplog):
+    async def refuse(*args: object) -> None:
+        raise PeerLost("nobody answers")
+
+    async def break_down(*args: object) -> None:
+        raise RuntimeError("a fault in the library")
+
+    async def hang(*args: object) -> None:
+        await trio.sleep_forever()
+
+    async with swarm() as s:
+        for owner, first, fault in ((ANNA, (), refuse), (BERT, (ANNA,), break_down), (CARL, (ANNA,), hang)):
+            node = await s.start(owner, *first)
+            for operation in ("put", "get", "provide", "providers"):
+                setattr(node.records, operation, fault)
+        assert await until(all_know_all(s.nodes)) < 2.0
+        await trio.sleep(60)
+        assert all(node.discovery.counters()["directory_failures"] > 0 for node in s.nodes)
+    assert "a fault in the library" in caplog.text
+
+
+async def test_a_fault_in_serving_one_peer_is_logged_and_contained(autojump_clock, caplog, monkeypatch):
+    async with swarm() as s:
+        anna = await s.start(ANNA)
+
+        async def break_down(peer: PeerId) -> None:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(anna.records, "add_peer", break_down)
+        await s.start(BERT, ANNA)
+        await until(all_know_all(s.nodes))
+        monkeypatch.setattr(anna.transport, "open_stream", break_down)
+        anna.own.changed()
+        await trio.sleep(10)
+        assert anna.discovery.counters()["link_errors"] >= 2
+    assert "in serving" in caplog.text
 
 
 async def test_known_adverts_come_in_pages(autojump_clock):

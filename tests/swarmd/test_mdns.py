@@ -96,6 +96,7 @@ async def test_a_service_that_cannot_be_registered_leaves_nothing_behind(monkeyp
 
         def close(self) -> None:
             closed.append(True)
+            raise OSError("the network is gone")
 
     monkeypatch.setattr("zeroconf.Zeroconf", Broken)
     with trio.fail_after(5), caplog.at_level(logging.WARNING):

@@ -13,23 +13,22 @@ from swarmd.metrics_http import DEADLINE_SECONDS, MAX_CONNECTIONS, MAX_HEADER_BY
 from swarmd.protocols.errors import StateError
 
 
+def _metrics():
+    return make_metrics(lambda: {"peers": 3}, lambda: {"adverts_forged": 1, "links_violated": 2})
+
+
 def test_what_is_counted_is_in_the_text():
-    metrics = make_metrics()
-    metrics.peers.set(3)
-    metrics.adverts_refused.labels("forged").inc()
-    metrics.frames.labels("out").inc(2)
-    metrics.frame_bytes.labels("out").inc(1 << 20)
-    text = metrics.text().decode()
+    text = _metrics().text().decode()
     assert "swarmd_peers 3.0" in text
-    assert 'swarmd_adverts_refused_total{reason="forged"} 1.0' in text
-    assert 'swarmd_frame_bytes_total{direction="out"} 1.048576e+06' in text
+    assert 'swarmd_events_total{name="adverts_forged"} 1.0' in text
+    assert 'swarmd_events_total{name="links_violated"} 2.0' in text
     assert "process_resident_memory_bytes" in text
 
 
 def test_two_nodes_in_one_process_do_not_mix():
-    one, two = make_metrics(), make_metrics()
-    one.steps.inc()
-    assert b"swarmd_steps_total 0.0" in two.text()
+    one, two = _metrics(), make_metrics(lambda: {"peers": 0}, dict)
+    assert b"swarmd_peers 3.0" in one.text()
+    assert b"swarmd_peers 0.0" in two.text()
 
 
 def test_quantiles_of_lateness():
@@ -42,7 +41,7 @@ def test_quantiles_of_lateness():
 
 
 async def _canary(busy, seconds, clock=None, held=0.0):
-    metrics = make_metrics()
+    metrics = _metrics()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(loop_lateness, metrics, lambda: busy)
         await trio.sleep(seconds - 0.1)

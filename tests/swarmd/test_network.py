@@ -129,3 +129,16 @@ def test_a_huge_or_unreadable_file_is_refused(paths):
     paths.network.mkdir()
     with pytest.raises(UsageError, match="cannot read"):
         load_or_create_network(paths)
+
+
+def test_a_full_disk_is_said_and_the_old_file_stays(paths, monkeypatch):
+    save_network(paths, MAIN)
+
+    def full(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StateError, match="No space left"):
+        save_network(paths, new_private_network("home"))
+    assert load_or_create_network(paths) == MAIN
+    assert [file.name for file in paths.state_dir.iterdir()] == ["network.toml"]

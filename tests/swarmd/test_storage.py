@@ -362,6 +362,15 @@ async def test_a_damaged_file_is_refused_with_advice_and_left_as_it_is(path, har
     assert path.read_bytes() == before
 
 
+def test_a_file_that_another_program_holds_is_said(path, monkeypatch):
+    monkeypatch.setattr("swarmd.sqlitefile.BUSY_SECONDS", 0.0)
+    with closing(open_database(path, NOTES)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("INSERT INTO notes VALUES ('mine')")
+        with pytest.raises(StateError, match="another program holds"):
+            open_database(path, NOTES)
+
+
 def test_a_newer_file_is_refused(path):
     open_database(path, replace(NOTES, migrations=(*NOTES.migrations, "CREATE TABLE more (a)"))).close()
     with pytest.raises(StateError, match="newer swarmd") as caught:

@@ -11,13 +11,14 @@ import pytest
 from safetensors.numpy import load, save_file
 
 from swarmd.blobs import BlobStore
-from swarmd.protocols.checkpoint import parse_checkpoint
+from swarmd.protocols.checkpoint import parse_checkpoint, unit_names
 from swarmd.protocols.errors import NotFound, SwarmdError, UsageError
 from swarmd.protocols.jobfile import parse_job
 from swarmd.protocols.spec import ModelSpec
 from swarmd.protocols.speccheck import check_spec
-from swarmd.train.importing import import_checkpoint, read_config, unit_shapes
+from swarmd.train.importing import import_checkpoint, read_config
 from swarmd.train.prepare import prepare
+from swarmd.train.units import unit_shapes
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
@@ -47,7 +48,8 @@ MODEL = ModelSpec(
 
 def weights() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(0)
-    shapes = {name: shape for unit in unit_shapes(MODEL).values() for name, shape in unit.items()}
+    units = [unit_shapes(MODEL, unit) for unit in unit_names(MODEL.num_hidden_layers)]
+    shapes = {name: shape for unit in units for name, shape in unit.items()}
     return {name: draw.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -167,6 +169,21 @@ def test_a_config_that_is_not_built_is_refused_by_name(
     with pytest.raises(UsageError) as caught:
         read_config(tmp_path / "llama")
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is no JSON object"),
+        (" " * 1_048_577, "over 1 MiB"),
+    ],
+)
+def test_a_config_that_is_no_config_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_config(tmp_path)
 
 
 def changed(name: str, array: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 
-from swarmd.net.host.counters import Counters
+from swarmd.net.counters import Counters
 from swarmd.net.host.guard import Gate, LibraryHandler
 from swarmd.net.host.negotiation import BoundedReader, request
 from swarmd.net.host.swarm import BoundedSwarm
@@ -49,6 +49,10 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
         """A stream that speaks one of the protocols. Raises NotSpoken or another library error."""
         for protocol in protocol_ids:
             stream = await self._network.new_stream(peer_id)
+            # A cancelled close leaves the library's record of a stream behind.
+            stream.swarm_conn.streams -= {
+                each for each in stream.swarm_conn.streams if each.muxed_stream.over
+            }
             if await self._agree(stream, protocol):
                 stream.set_protocol(protocol)
                 return stream

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.network.stream.net_stream import NetStream
 
-from swarmd.net.host.counters import Counters
+from swarmd.net.counters import Counters
 from swarmd.net.transport import StreamLimits
 from swarmd.protocols.errors import PeerLost
 

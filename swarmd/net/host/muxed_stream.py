@@ -98,6 +98,11 @@ class MuxedStream(IMuxedStream):  # type: ignore[misc]
         self._buffer.clear()
         self.break_off()
 
+    @property
+    def over(self) -> bool:
+        """Whether both sides have ended it."""
+        return self.broken or (self.sent_end and self.got_end)
+
     def deliver(self, data: bytes) -> bool:
         """Take the peer's bytes; False if they are more than we granted."""
         if len(data) > self._receive_window:

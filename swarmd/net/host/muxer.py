@@ -18,7 +18,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
 from multiaddr import Multiaddr
 
-from swarmd.net.host.counters import Counters
+from swarmd.net.counters import Counters
 from swarmd.net.host.frames import (
     ACK,
     DATA,
@@ -35,12 +35,10 @@ from swarmd.net.host.frames import (
 from swarmd.net.host.muxed_stream import MuxedStream
 from swarmd.net.host.noise import NoiseSession
 from swarmd.net.host.outbox import Outbox, Overflow
+from swarmd.net.host.pulse import Pulse
 
 MOST_STREAMS = 128
 """Streams a peer may hold open on one connection, and we on it."""
-_PING_EVERY = 1.5
-_PING_LIMIT = 1.5
-"""Seconds. A silent peer is asked after the first, and dropped after missing two answers."""
 _LINGER = 60.0
 """Seconds a stream that we ended waits for the peer's end."""
 _FLUSH = 1.0
@@ -65,7 +63,7 @@ class Muxer(IMuxedConn):  # type: ignore[misc]
         self._next = 1 if conn.is_initiator else 2
         self._arrived, self._accepted = trio.open_memory_channel[MuxedStream](MOST_STREAMS)
         self._inbox = bytearray()
-        self._heard = trio.Event()
+        self._pulse = Pulse()
         self._scope = trio.CancelScope()
         self._closing = False
 
@@ -189,29 +187,14 @@ class Muxer(IMuxedConn):  # type: ignore[misc]
     async def _exactly(self, count: int) -> bytes:
         while len(self._inbox) < count:
             self._inbox += await self.secured_conn.read()
-            self._heard.set()
+            self._pulse.beat()
         data = bytes(self._inbox[:count])
         del self._inbox[:count]
         return data
 
     async def _watch(self) -> None:
-        """End a connection whose peer has stopped; only a silent peer costs a ping."""
-        while True:
-            self._heard = trio.Event()
-            await trio.sleep(_PING_EVERY)
-            self._sweep()
-            if not self._heard.is_set() and not await self._answers():
-                self.counters.add("peers_frozen")
-                return
-
-    async def _answers(self) -> bool:
-        # Asked twice: if it was our own loop that stood still, the answer to the first is in by now.
-        for _ in range(2):
-            self.outbox.answer(frame(PING, SYN, 0, 0))
-            with trio.move_on_after(_PING_LIMIT):
-                await self._heard.wait()
-                return True
-        return False
+        await self._pulse.stops(lambda: self.outbox.answer(frame(PING, SYN, 0, 0)), self._sweep)
+        self.counters.add("peers_frozen")
 
     def _sweep(self) -> None:
         horizon = trio.current_time() - _LINGER

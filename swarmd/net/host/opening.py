@@ -13,8 +13,8 @@ from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
+from swarmd.net.counters import Counters
 from swarmd.net.host.basic import GuardedHost
-from swarmd.net.host.counters import Counters
 from swarmd.net.host.noise import secure_transports
 from swarmd.net.host.quiet import keep_quiet
 from swarmd.net.host.records import HostRecords
@@ -58,6 +58,7 @@ async def open_host(
                 host.tasks.cancel_scope.cancel()
         finally:
             with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
+                await swarm.part()
                 await host.close()
     if failure is not None:
         raise failure

@@ -7,7 +7,7 @@ anybody took a record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import trio
 from libp2p.kad_dht.common import PROTOCOL_ID
@@ -15,8 +15,8 @@ from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.peer.id import ID
 from libp2p.records.validator import NamespacedValidator
 
+from swarmd.net.counters import Counters
 from swarmd.net.host.basic import GuardedHost
-from swarmd.net.host.counters import Counters
 from swarmd.net.host.stores import BoundedProviders, BoundedValues
 from swarmd.net.host.validator import CheckedRecord
 from swarmd.net.host.walk import NEAREST, Walk
@@ -59,7 +59,7 @@ class HostRecords:
         """The newest valid record that the nearest peers, or we, hold."""
         name, found, copies = key.encode(), list[bytes](), 0
 
-        async def ask(peer: ID) -> Iterable[ID]:
+        async def ask(peer: ID) -> list[ID] | None:
             nonlocal copies
             record, nearer = await self.table.value_store._get_from_peer(
                 peer, name, return_record=True, return_closer_peers=True
@@ -67,7 +67,7 @@ class HostRecords:
             if record is not None and self._record.newest(key, [record.value]) is not None:
                 copies += 1
                 found.append(record.value)
-            return list(nearer)
+            return self._if_reached(peer, nearer)
 
         await Walk(name, self._start(name), ask, lambda: copies >= _QUORUM).run(_LOOKUP)
         own = self.table.value_store.get(name)
@@ -90,10 +90,10 @@ class HostRecords:
         store = self.table.provider_store
         found = {each.peer_id: each.addrs for each in store.get_providers(name)}
 
-        async def ask(peer: ID) -> Iterable[ID]:
+        async def ask(peer: ID) -> list[ID] | None:
             providers, nearer = await store._get_providers_from_peer_with_closers(peer, name)
             found.update((each.peer_id, each.addrs) for each in providers[:NEAREST])
-            return list(nearer)
+            return self._if_reached(peer, nearer)
 
         await Walk(name, self._start(name), ask, lambda: len(found) >= NEAREST).run(_LOOKUP)
         found.pop(self._host.get_id(), None)
@@ -137,10 +137,18 @@ class HostRecords:
         return taken > 0
 
     async def _nearest(self, name: bytes) -> list[ID]:
-        async def ask(peer: ID) -> Iterable[ID]:
-            return list(await self.table.peer_routing._query_peer_for_closest(peer, name))
+        async def ask(peer: ID) -> list[ID] | None:
+            nearer = await self.table.peer_routing._query_peer_for_closest(peer, name)
+            return self._if_reached(peer, nearer)
 
         return (await Walk(name, self._start(name), ask, lambda: False).run(_LOOKUP))[:NEAREST]
+
+    def _if_reached(self, peer: ID, nearer: list[ID]) -> list[ID] | None:
+        """The answer of a peer; one that could not even be connected to leaves the routing table."""
+        if self._host.get_network().get_connections(peer):
+            return nearer
+        self.table.routing_table.remove_peer(peer)
+        return None
 
     def _start(self, name: bytes) -> list[ID]:
         near: list[ID] = self.table.routing_table.find_local_closest_peers(name, NEAREST)

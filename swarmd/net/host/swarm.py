@@ -17,8 +17,8 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
+from swarmd.net.counters import Counters
 from swarmd.net.host.admission import MOST_CONNECTIONS, Admission
-from swarmd.net.host.counters import Counters
 from swarmd.net.host.dial import AddressBook, first_to_answer
 from swarmd.net.host.frames import PROTOCOL
 from swarmd.net.host.muxer import Muxer
@@ -140,6 +140,12 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
             told = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
             raise SwarmException(told or "no address is known")
         return reasons
+
+    async def part(self) -> None:
+        """Close every connection, all at once."""
+        async with trio.open_nursery() as nursery:
+            for connection in self.get_connections():
+                nursery.start_soon(connection.close)
 
     def _live(self, peer_id: ID) -> list[INetConn]:
         return [each for each in self.get_connections(peer_id) if not each.is_closed]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libp2p.records.validator import Validator
 
-from swarmd.net.host.counters import Counters
+from swarmd.net.counters import Counters
 from swarmd.net.host.stores import LARGEST_RECORD
 from swarmd.net.transport import RecordCheck
 from swarmd.protocols.errors import ProtocolViolation

@@ -14,7 +14,8 @@ _PER_PEER = 4.0
 _MOST_ASKED = 60
 """Peers in one lookup: answers may name any number of peers that do not exist."""
 
-Ask = Callable[[ID], Awaitable[Iterable[ID] | None]]
+Ask = Callable[[ID], Awaitable[list[ID] | None]]
+"""Peers nearer to the key that a peer names; None if it cannot be reached."""
 
 
 class Walk:
@@ -25,6 +26,7 @@ class Walk:
         self._known = set(start)
         self._asked: set[ID] = set()
         self._replied: set[ID] = set()
+        self._gone: set[ID] = set()
         self._flying = 0
         self._landed = trio.lowlevel.ParkingLot()
 
@@ -46,17 +48,18 @@ class Walk:
     def _next(self) -> ID | None:
         if len(self._asked) >= _MOST_ASKED:
             return None
-        return next((peer for peer in self._sorted(self._known)[:NEAREST] if peer not in self._asked), None)
+        nearest = self._sorted(self._known - self._gone)[:NEAREST]
+        return next((peer for peer in nearest if peer not in self._asked), None)
 
     async def _question(self, peer: ID) -> None:
         try:
             with trio.move_on_after(_PER_PEER):
                 nearer = await self._ask(peer)
                 if nearer is None:
-                    self._known.discard(peer)
+                    self._gone.add(peer)
                 else:
                     self._replied.add(peer)
-                    self._known.update(self._sorted(nearer)[:NEAREST])
+                    self._known.update(self._sorted(nearer)[: 2 * NEAREST])
         finally:
             self._flying -= 1
             self._landed.unpark_all()

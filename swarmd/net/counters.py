@@ -1,4 +1,4 @@
-"""Totals since the start, by name."""
+"""Totals since the start, by name; the same names whichever network counts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""What the demo needs torch for, each in a process of the daemon's side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmd.cli.spawn import module_command
+from swarmd.protocols.errors import StateError, by_code
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """What the plain single-process loop gave."""
+
+    loss: float
+    bigram_loss: float
+    tokens_per_s: float
+    weights_sha256: str
+
+
+def local_run(job: Path, out: Path) -> LocalRun:
+    """Train a job with the plain loop. Raises the error it names."""
+    answer = _train("local", str(job), "--out", str(out), "--json")
+    return LocalRun(*(answer[name] for name in ("loss", "bigram_loss", "tokens_per_s", "weights_sha256")))
+
+
+def sample(model: Path, prompt: str) -> str:
+    """A sentence of the model's, on one line."""
+    answer = _train("sample", str(model), prompt, "--tokens", "100", "--json")
+    return " ".join((prompt + str(answer["text"])).split())
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file on disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _train(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(module_command("swarmd.train", arguments), stdout=subprocess.PIPE, check=False)
+    lines = done.stdout.decode(errors="replace").strip().splitlines()
+    if not lines:
+        raise StateError(f"swarmd.train {arguments[0]} ended with exit code {done.returncode} and no result")
+    answer: dict[str, Any] = json.loads(lines[-1])
+    if "error" in answer:
+        raise by_code(answer["error"]["code"], answer["error"]["message"], answer["error"]["hint"])
+    return answer
