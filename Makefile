@@ -38,7 +38,7 @@ check: install .coverage  ## style, types, layers and test coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/coverage report --include='protocols/*,scheduler/*' --fail-under=100 --skip-covered --show-missing
 	$(BIN)/coverage report --include='swarmd/*,cli/*' --fail-under=90 --skip-covered

@@ -8,13 +8,13 @@ spelling of one value.
 
 from __future__ import annotations
 
-from typing import TypeAlias, Union, cast
+from typing import TypeAlias, cast
 
 import msgpack
 
 from swarmd.protocols.errors import ProtocolViolation
 
-Value: TypeAlias = Union[None, bool, int, bytes, str, tuple["Value", ...]]
+Value: TypeAlias = bool | int | bytes | str | tuple["Value", ...] | None
 
 MAX_DEPTH = 16
 
@@ -22,7 +22,7 @@ MAX_DEPTH = 16
 def encode(value: Value) -> bytes:
     """The canonical bytes of a value. Raises TypeError for a type outside the format."""
     _check(value, MAX_DEPTH)
-    return cast("bytes", msgpack.packb(value, use_bin_type=True))
+    return msgpack.packb(value, use_bin_type=True)
 
 
 def decode(raw: bytes, *, limit: int) -> Value:

@@ -29,7 +29,17 @@ from typing import Any
 CONTROL_VERSION = 1
 MAX_LINE_BYTES = 1 << 22
 
-STATES = ("preparing", "recruiting", "probing", "loading", "training", "gathering", "done", "failed", "stopped")
+STATES = (
+    "preparing",
+    "recruiting",
+    "probing",
+    "loading",
+    "training",
+    "gathering",
+    "done",
+    "failed",
+    "stopped",
+)
 FINAL_STATES = ("done", "failed", "stopped")
 
 
@@ -183,7 +193,7 @@ class Snapshot:
     events: tuple[EventView, ...]
 
 
-def as_json(view: Any) -> dict[str, Any]:
+def as_json(view: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the views
     """The JSON object of a view."""
     return asdict(view)
 
@@ -191,19 +201,26 @@ def as_json(view: Any) -> dict[str, Any]:
 def run_view(obj: dict[str, Any]) -> RunView:
     """A RunView from its JSON object."""
     stages = tuple(StageView(**stage) for stage in obj["stages"])
-    points = {name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")}
-    return RunView(**{**obj, **points, "stages": stages})
+    points = {
+        name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")
+    }
+    known: dict[str, Any] = {**obj, **points, "stages": stages}
+    return RunView(**known)
 
 
 def node_view(obj: dict[str, Any]) -> NodeView:
     """A NodeView from its JSON object."""
     device = DeviceView(**obj["device"]) if obj["device"] else None
-    return NodeView(**{**obj, "device": device, "addresses": tuple(obj["addresses"]), "hosting": tuple(obj["hosting"])})
+    lists = {name: tuple(obj[name]) for name in ("addresses", "hosting")}
+    known: dict[str, Any] = {**obj, **lists, "device": device}
+    return NodeView(**known)
 
 
 def peer_view(obj: dict[str, Any]) -> PeerView:
     """A PeerView from its JSON object."""
-    return PeerView(**{**obj, "device": DeviceView(**obj["device"]), "addresses": tuple(obj["addresses"])})
+    device = DeviceView(**obj["device"])
+    known: dict[str, Any] = {**obj, "device": device, "addresses": tuple(obj["addresses"])}
+    return PeerView(**known)
 
 
 def snapshot(obj: dict[str, Any]) -> Snapshot:

@@ -35,7 +35,7 @@ def from_value(kind: type[T], value: Value) -> T:
     Raises:
         ProtocolViolation: a field is missing, extra, of another type or out of range.
     """
-    hints = _hints(kind)
+    hints = _hints(cast("Any", kind))
     if not isinstance(value, tuple) or len(value) != len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
     parts = {
@@ -54,7 +54,7 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def _read(hint: Any, value: Value, where: str) -> Any:
+def _read(hint: Any, value: Value, where: str) -> Any:  # noqa: ANN401 - what the hint says
     origin = get_origin(hint)
     if hint in _HASHES:
         if isinstance(value, str) and is_hash(value):

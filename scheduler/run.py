@@ -62,6 +62,8 @@ class Patience:
     """How long each phase may take, in seconds."""
 
     recruit_seconds: float = 15.0
+    settle_seconds: float = 3.0
+    """When every peer has answered and too few have agreed: how long to look for more."""
     probe_seconds: float = 120.0
     load_seconds: float = 300.0
     connect_seconds: float = 60.0
@@ -234,7 +236,8 @@ def plan(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
 
 def _recruit(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
     accepted, unanswered = state.at(Standing.ACCEPTED), state.at(Standing.OFFERED)
-    out_of_time = now - state.since >= state.patience.recruit_seconds
+    patience = state.patience.recruit_seconds if unanswered else state.patience.settle_seconds
+    out_of_time = now - state.since >= patience
     if len(accepted) >= state.min_stages and (not unanswered or out_of_time):
         entered = replace(state, phase=Phase.PROBING, since=now)
         return entered, (Dismiss(unanswered), Tell(Phase.PROBING, accepted))

@@ -24,6 +24,8 @@ class Device:
     def __init__(self, config: Config, cache: Path) -> None:
         self._config, self._cache = config, cache
         self.view: DeviceView | None = None
+        self.probed = trio.Event()
+        """The probe has ended, well or not."""
 
     async def probe(self, events: EventLog) -> None:
         """Learn the device, from the cache if nothing has changed. A failed probe is said and leaves None."""
@@ -35,6 +37,8 @@ class Device:
                 await trio.to_thread.run_sync(_keep, self._cache, key, self.view)
         except SwarmdError as error:
             events.error(f"the device could not be probed: {error.message} {error.hint}".strip())
+        finally:
+            self.probed.set()
 
     def memory_limit(self) -> int:
         """Bytes that stages may take: the setting, at most what the device has."""

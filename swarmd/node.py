@@ -31,6 +31,7 @@ from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
 from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
 from swarmd.protocols.advert_book import AdvertBook
+from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
@@ -130,10 +131,14 @@ class Node:
             leases=self._leases,
             events=self._events,
             device=self._device,
-            adverts=lambda: {known.peer: known.advert for known in self._book.live(time.time())},
+            adverts=self._adverts,
             wake_advert=self._own.changed,
             fault=self._boot.fault,
         )
+
+    def _adverts(self) -> dict[PeerId, Advert]:
+        ours = [self._own.current] if self._own.current else []
+        return {known.peer: known.advert for known in (*ours, *self._book.live(time.time()))}
 
     def _discovery(self, records: RecordStore) -> Discovery:
         return Discovery(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -18,6 +18,11 @@ from swarmd.compute.layout import SlotLayout
 from swarmd.compute.memory import SlotMemory, unnamed_file
 from swarmd.compute.messages import FROM_WORKER, TO_WORKER
 from swarmd.protocols.errors import SwarmdError
+
+OpenCompute = Callable[
+    [SlotLayout, Path, int, str, Callable[[object], None]], AbstractAsyncContextManager["Compute"]
+]
+"""``open_compute``, or another way of running a worker."""
 
 GONE = object()
 """What ``on_message`` gets, once, when the compute process has ended."""
@@ -53,7 +58,7 @@ async def open_compute(
     channel = Channel(ours, TO_WORKER, FROM_WORKER)
     process = await _spawn(theirs, handle, layout, blobs, threads, device)
     theirs.close()
-    reader = threading.Thread(target=_read, args=(channel, on_message), name="compute-reader", daemon=True)
+    reader = threading.Thread(target=read_until_gone, args=(channel, on_message), name="compute-reader", daemon=True)
     reader.start()
     try:
         yield Compute(process.pid, channel, memory)
@@ -71,7 +76,7 @@ async def _spawn(
     theirs: socket.socket, handle: int, layout: SlotLayout, blobs: Path, threads: int, device: str
 ) -> trio.Process:
     command = [
-        sys.executable, "-m", "swarmd.train.worker",
+        sys.executable, "-P", "-m", "swarmd.train.worker",
         "--channel", str(theirs.fileno()), "--memory", str(handle), "--slot-bytes", str(layout.slot_bytes),
         "--blobs", str(blobs), "--device", device,
     ]  # fmt: skip
@@ -84,7 +89,8 @@ async def _spawn(
     )
 
 
-def _read(channel: Channel, on_message: Callable[[object], None]) -> None:
+def read_until_gone(channel: Channel, on_message: Callable[[object], None]) -> None:
+    """Hand on every message, and ``GONE`` at the end; the body of the reader's thread."""
     try:
         while (message := channel.receive()) is not None:
             on_message(message)

@@ -20,7 +20,7 @@ MAX_OUTPUT = 1 << 22
 
 async def run_child(module: str, *arguments: str) -> dict[str, Any]:
     """The JSON object that ``python -m module arguments`` prints. Raises the error it names."""
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         output = await _read_all(process)

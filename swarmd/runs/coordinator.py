@@ -39,6 +39,7 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.finish import write_result
 from swarmd.runs.planning import make_plan
 from swarmd.runs.record import RunRecord, checkpoint_blobs
+from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
 from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
 
@@ -85,7 +86,7 @@ class Coordinator:
                 nursery.cancel_scope.cancel()
         finally:
             self._deps.grants.remove(record.run, record.grant)
-            record.ended = time.time()
+            record.ended = record.ended or time.time()
 
     async def _decide(self) -> None:
         record = self._record
@@ -112,6 +113,10 @@ class Coordinator:
     def _entered(self, phase: Phase) -> None:
         if phase is Phase.TRAINING:
             self._record.began = time.time()
+        elif self._record.ended is None:
+            self._record.ended = time.time() if self._record.began else None
+        if phase not in FINAL:
+            self._record.remembered = decided_state(self._record)
         reason = self.state.reason
         self._deps.events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=self._record.run)
         self._changed()
@@ -140,7 +145,7 @@ class Coordinator:
         """Offer the run to every peer not asked yet, while there is still time to answer."""
         if self.state.phase is not Phase.RECRUITING:
             return
-        known = (self._deps.identity.peer, *self._deps.adverts())
+        known = dict.fromkeys((self._deps.identity.peer, *self._deps.adverts()))
         new = [peer for peer in known if peer not in self._calls]
         self._record.state = mind.offer(self.state, new, trio.current_time())
         offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)

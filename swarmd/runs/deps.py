@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarmd.blobs import BlobStore
+from swarmd.compute.process import OpenCompute, open_compute
 from swarmd.config import Config
 from swarmd.device import Device
 from swarmd.identity import Identity
@@ -41,8 +42,9 @@ class RunDeps:
     events: EventLog
     device: Device
     adverts: Callable[[], dict[PeerId, Advert]]
-    """Live, verified adverts by peer."""
+    """Live, verified adverts by peer, our own among them."""
     wake_advert: Callable[[], None]
     """Says that the advert should be issued anew: what it says has changed."""
+    open_compute: OpenCompute = open_compute
     fault: str = ""
     """A fault to inject into stages held here (``swarmd.train.faults``); empty but in tests."""

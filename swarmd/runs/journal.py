@@ -13,7 +13,7 @@ from swarmd.protocols.spec import parse_spec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord, StepRow, spec_blobs
-from swarmd.runs.view import state_words
+from swarmd.runs.view import decided_state
 from swarmd.storage import MetricRow, StoredRun
 
 INTERRUPTED = "the daemon ended while the run was going"
@@ -21,7 +21,7 @@ INTERRUPTED = "the daemon ended while the run was going"
 
 async def save_record(record: RunRecord, deps: RunDeps) -> None:
     """Write a run's state and evaluations; its step rows are queued as they come."""
-    state, code, reason = state_words(record)
+    state, code, reason = decided_state(record)
     await deps.storage.save_run(
         StoredRun(
             id=record.run,

@@ -10,7 +10,7 @@ from base64 import b64decode
 import trio
 
 from swarmd.protocols.checkpoint import parse_checkpoint
-from swarmd.protocols.errors import NotFound, Refused, UsageError
+from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import PeerId, RunId, short
 from swarmd.protocols.messages import RunStatement, sign_run
 from swarmd.protocols.spec import JobSpec, parse_spec
@@ -72,6 +72,7 @@ class Runs:
     async def submit(self, path: str) -> RunRecord:
         """Resolve a job file and begin its run. Raises what is wrong with the file, or Refused."""
         self._check_room()
+        await self._deps.device.probed.wait()
         answer = await run_child("swarmd.train.prepare", path, "--blobs", str(self._deps.blobs.root))
         record = self._record(parse_spec(b64decode(answer["spec"])), answer["run"])
         self._records[record.run] = record
@@ -89,6 +90,7 @@ class Runs:
         record.plan, record.members, record.reasons = None, {}, ()
         record.trained_before += (record.ended or 0) - (record.began or record.ended or 0)
         record.began = record.ended = None
+        record.settled, record.remembered = False, ("recruiting", "", "")
         await self._start_from_checkpoint(record)
         await self._begin(record)
         return record
@@ -148,9 +150,17 @@ class Runs:
             coordinator.break_off("an internal error; the daemon's log has it")
         finally:
             self._running.pop(record.run, None)
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                await save_record(record, self._deps)
+            await self._save_last_state(record)
+            record.settled = True
             self._notify()
+
+    async def _save_last_state(self, record: RunRecord) -> None:
+        """Best effort: a daemon that is stopping finds the run as interrupted when it starts again."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            try:
+                await save_record(record, self._deps)
+            except StateError as error:
+                _logger.warning("a run's last state is not saved: %s", error.message, extra={"run": record.run})
 
     def _notify(self) -> None:
         self._changed.set()

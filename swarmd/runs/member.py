@@ -14,7 +14,7 @@ import trio
 
 from swarmd.compute import messages as compute
 from swarmd.compute.layout import layout_of
-from swarmd.compute.process import GONE, Compute, open_compute
+from swarmd.compute.process import GONE, Compute
 from swarmd.net.transport import Stream, StreamLimits
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
 from swarmd.protocols.ids import short
@@ -165,7 +165,7 @@ class Membership:
     async def _computer(self) -> Compute:
         if self._compute is None:
             self._compute = await self._stack.enter_async_context(
-                open_compute(
+                self._deps.open_compute(
                     self._layout,
                     self._lease.store.root,
                     self._spec.numerics.threads,

@@ -76,7 +76,7 @@ def _plan(record: RunRecord, chosen: Partition, deps: RunDeps) -> Plan:
             stage.first,
             stage.end,
             _credit(index, stage, chosen, record.spec),
-            deps.transport.addresses() if stage.peer == deps.identity.peer else adverts[stage.peer].addresses,
+            adverts[stage.peer].addresses,
         )
         for index, stage in enumerate(chosen.stages)
     )

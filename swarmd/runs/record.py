@@ -65,7 +65,9 @@ class RunRecord:
     state: RunState | None = None
     """None in a daemon that only remembers the run."""
     remembered: tuple[str, str, str] = ("preparing", "", "")
-    """(state, code, reason) as last stored."""
+    """(state, code, reason) as people are told: a final state only once it is on disk."""
+    settled: bool = False
+    """The run's last state is on disk."""
     plan: Plan | None = None
     reasons: tuple[str, ...] = ()
     """Why each stage is where it is."""

@@ -13,7 +13,12 @@ _WORDS = {"PLANNING": "probing", "CONNECTING": "loading"}
 
 
 def state_words(record: RunRecord) -> tuple[str, str, str]:
-    """(state, code, reason) as the control protocol spells them."""
+    """(state, code, reason) as the control protocol spells them; the last one once it is on disk."""
+    return decided_state(record) if record.settled else record.remembered
+
+
+def decided_state(record: RunRecord) -> tuple[str, str, str]:
+    """(state, code, reason) as the coordinator has it now."""
     if record.state is None:
         return record.remembered
     name = record.state.phase.name

@@ -79,12 +79,14 @@ def assemble(args: argparse.Namespace) -> Answer:
     """Gather the units of a checkpoint and write the model that the daemon's run gave."""
     from swarmd.train.data import TokenData
     from swarmd.train.export import export
+    from swarmd.train.metrics import metrics_lines, rows_of
 
     blobs = BlobStore(args.blobs)
     spec = _job(args.spec, blobs)
     checkpoint = parse_checkpoint(blobs.get(BlobHash(args.checkpoint)))
     units = {state.unit: blobs.get(state.weights) for state in checkpoint.units}
-    made = export(spec, units, blobs, TokenData(spec, blobs.get), _read(args.metrics).decode(), args.out)
+    metrics = metrics_lines(rows_of(_read(args.metrics).decode(), spec))
+    made = export(spec, units, blobs, TokenData(spec, blobs.get), metrics, args.out)
     return {"out": str(made.out), "weights_sha256": made.weights_sha256, "loss": made.loss}
 
 

@@ -12,6 +12,7 @@ import os
 import queue
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -54,6 +55,10 @@ from swarmd.train.timing import time_micro_batch
 SEND_PATIENCE_SECONDS = 120.0
 
 
+class _DaemonGone(Exception):
+    """The other end of the socket pair has closed."""
+
+
 class Worker:
     """One compute process's state: at most one stage at a time."""
 
@@ -81,14 +86,18 @@ class Worker:
         self.inbox.put(None)
 
     def run(self) -> None:
-        """The main thread: until the inbox says that the daemon is gone."""
-        while (message := self.inbox.get()) is not None:
-            try:
-                self.take(message)
-            except SwarmdError as error:
-                self.channel.send(Broken(error.code, error.message))
-            except (RuntimeError, MemoryError) as error:  # torch's word for CUDA errors and lack of memory
-                self.channel.send(Broken("compute", f"{type(error).__name__}: {error}"[:500]))
+        """The main thread: until the daemon is gone."""
+        with suppress(_DaemonGone, BrokenPipeError, ConnectionError):
+            while True:
+                self._one(self.inbox.get())
+
+    def _one(self, message: object) -> None:
+        try:
+            self._next(message)
+        except SwarmdError as error:
+            self.channel.send(Broken(error.code, error.message))
+        except (RuntimeError, MemoryError) as error:  # torch's word for CUDA errors and lack of memory
+            self.channel.send(Broken("compute", f"{type(error).__name__}: {error}"[:500]))
 
     def take(self, message: object) -> None:
         """Act on one message; ``Start`` trains until the end."""
@@ -146,7 +155,7 @@ class Worker:
 
     def _next(self, message: object) -> None:
         if message is None:
-            raise SystemExit(0)
+            raise _DaemonGone
         self.take(message)
 
     def _slot(self) -> int:

@@ -50,9 +50,10 @@ async def test_an_address_in_use_or_no_address_at_all_is_said_plainly():
         with pytest.raises(StateError, match="cannot listen"):
             async with host(2, listen=transport.addresses()[:1]):
                 pass
-    with pytest.raises(UsageError):
-        async with host(1, listen=("127.0.0.1:4001",)):
-            pass
+    for wrong in ({"listen": ("127.0.0.1:4001",)}, {"listen": ("/ip4/127.0.0.1",)}, {"psk": "secret"}):
+        with pytest.raises(UsageError):
+            async with host(1, **wrong):
+                pass
     with pytest.raises(StateError, match=r"192\.0\.2\.1"):
         async with host(1, listen=("/ip4/192.0.2.1/tcp/4001",)):
             pass

@@ -24,6 +24,7 @@ from swarmd.net.host.streams import HostTransport
 from swarmd.net.host.swarm import BoundedSwarm, OwnMuxer, connection_config
 from swarmd.net.transport import RecordCheck, RecordStore, Transport
 from swarmd.protocols.errors import StateError, UsageError
+from swarmd.protocols.ids import is_hash
 
 _CLOSING = 3.0
 """Seconds for saying good-bye."""
@@ -37,10 +38,12 @@ async def open_host(
 
     ``key_seed`` is the 32-byte seed of the Ed25519 identity, ``listen`` holds multiaddresses, ``psk``
     is 64 hexadecimal characters or None, and records have keys ``/{namespace}/{peer id}``.
-    Raises UsageError for an address that cannot be parsed, StateError for one that cannot be listened on.
+    Raises UsageError for an address or key of another form, StateError for one that cannot be listened on.
     """
     keep_quiet()
     addresses = _parsed(listen)
+    if psk is not None and not is_hash(psk):
+        raise UsageError("the pre-shared key is not 64 hexadecimal characters", hint="copy it again")
     counters = Counters()
     swarm = _make_swarm(create_new_key_pair(key_seed), psk, counters)
     host = GuardedHost(swarm, counters)
@@ -83,7 +86,12 @@ async def _listen(swarm: BoundedSwarm, addresses: list[Multiaddr]) -> None:
 
 
 def _parsed(listen: tuple[str, ...]) -> list[Multiaddr]:
+    hint = "try /ip4/0.0.0.0/tcp/4001"
     try:
-        return [Multiaddr(address) for address in listen]
+        addresses = [Multiaddr(address) for address in listen]
     except ValueError as error:
-        raise UsageError(f"not an address to listen on: {error}", hint="try /ip4/0.0.0.0/tcp/4001") from error
+        raise UsageError(f"not an address to listen on: {error}", hint=hint) from error
+    for address in addresses:
+        if not BoundedTCP().can_listen(address):
+            raise UsageError(f"not a TCP address: {address}", hint=hint)
+    return addresses

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 
 import trio
-from libp2p.kad_dht.utils import sort_peer_ids_by_distance
 from libp2p.peer.id import ID
 
 NEAREST = 20
@@ -22,7 +22,8 @@ class Walk:
     """One lookup. ``answered`` holds the peers that answered, nearest first."""
 
     def __init__(self, key: bytes, start: Iterable[ID], ask: Ask, enough: Callable[[], bool]) -> None:
-        self._key, self._ask, self._enough = key, ask, enough
+        self._target = int.from_bytes(hashlib.sha256(key).digest(), "big")
+        self._ask, self._enough = ask, enough
         self._known = set(start)
         self._asked: set[ID] = set()
         self._replied: set[ID] = set()
@@ -65,5 +66,4 @@ class Walk:
             self._landed.unpark_all()
 
     def _sorted(self, peers: Iterable[ID]) -> list[ID]:
-        found: list[ID] = sort_peer_ids_by_distance(self._key, list(peers))
-        return found
+        return sorted(peers, key=lambda peer: int(peer.xor_id) ^ self._target)

@@ -1,0 +1,146 @@
+"""Runs from submission to model, over several nodes in one process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from swarmd.protocols.errors import UsageError
+from swarmd.runs.record import RunRecord
+from swarmd.train.data import TokenData
+from swarmd.train.export import export
+from swarmd.train.loop import train
+from swarmd.train.metrics import metrics_lines
+from tests.runs.nodes import Swarm, TestNode, open_swarm
+from tests.train.specs import small_job
+
+pytestmark = [pytest.mark.slow, pytest.mark.net]
+
+
+async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 4) -> RunRecord:
+    job = small_job(folder, steps=steps)
+    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n")
+    return await node.runs.submit(str(job))
+
+
+async def three(swarm: Swarm, **settings: object) -> list[TestNode]:
+    return [await swarm.add(**settings) for _ in range(3)]
+
+
+def plain_loop(record: RunRecord, node: TestNode, out: Path) -> str:
+    """SHA-256 of the model file that the plain loop writes for this spec."""
+    data = TokenData(record.spec, node.deps.blobs.get)
+    trained = train(record.spec, data)
+    weights = {name: unit.weight_bytes() for name, unit in trained.units.items()}
+    return export(record.spec, weights, node.deps.blobs, data, metrics_lines(trained.rows), out).weights_sha256
+
+
+async def test_three_nodes_write_the_plain_loops_file(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        record = await submit(nodes[0], tmp_path, stages=3)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        model = record.directory / "model"
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        assert hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest() == record.weights_sha256
+        assert (model / "metrics.jsonl").read_text() == (tmp_path / "plain" / "metrics.jsonl").read_text()
+        assert len({stage.peer for stage in record.plan.stages}) == 3
+        await all_free(nodes)
+
+
+async def test_the_same_file_twice_gives_two_runs_and_equal_weights(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        first = await submit(nodes[0], tmp_path, stages=2)
+        second = await submit(nodes[1], tmp_path, stages=2)
+        await nodes[0].finished(first)
+        await nodes[1].finished(second)
+        assert first.run != second.run
+        assert first.spec.spec_id == second.spec.spec_id
+        assert first.weights_sha256 == second.weights_sha256 is not None
+
+
+async def test_a_flipped_bit_at_one_stage_is_another_file(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm, fault="flip:1:2")
+        record = await submit(nodes[0], tmp_path, stages=3)
+        assert (await nodes[0].finished(record))[0] == "done"
+        assert record.weights_sha256 != plain_loop(record, nodes[0], tmp_path / "plain")
+
+
+async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=40)
+        while record.checkpoint is None:
+            await trio.sleep(0.01)
+        last = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
+        swarm.network.cut(last)
+        state, code, reason = await nodes[0].finished(record)
+        assert (state, code) == ("failed", "peer_lost")
+        assert last[-8:] in reason
+        step = record.checkpoint[0]
+        assert 2 <= step < 40
+        await all_free([node for node in nodes if node.peer != last])
+        swarm.network.mend(last)
+        for node in nodes:
+            if node.peer != last:
+                await node.transport.dial(last, (f"/memory/{last}",))
+        await all_free(nodes)
+        resumed = await nodes[0].runs.resume(record.run[:8])
+        assert await nodes[0].finished(resumed) == ("done", "", "")
+        assert resumed.term == 2
+        assert resumed.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        rows = [json.loads(line) for line in (record.directory / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows if "loss" in row] == list(range(1, 41))
+
+
+async def test_a_stranger_is_refused_with_the_reason_and_nothing_is_kept(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        submitter = await swarm.add(max_stages=0)
+        owner = await swarm.add(accept="self")
+        record = await submit(submitter, tmp_path, stages=1)
+        state, code, reason = await submitter.finished(record)
+        assert (state, code) == ("failed", "refused")
+        assert "takes its owner's jobs only" in reason
+        assert not owner.deps.leases.held
+        assert not owner.deps.paths.leases.exists()
+
+
+async def test_stopping_a_run_frees_every_stage(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=2000)
+        while record.step == 0:
+            await trio.sleep(0.01)
+        nodes[0].runs.stop(record.run, "enough")
+        assert await nodes[0].finished(record) == ("stopped", "stopped", "enough")
+        await all_free(nodes)
+        with pytest.raises(UsageError):
+            nodes[0].runs.stop(record.run, "again")
+
+
+async def test_a_restarted_daemon_remembers_its_runs(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        node = await swarm.add(state="same")
+        record = await submit(node, tmp_path, stages=1)
+        await node.finished(record)
+    async with open_swarm(tmp_path) as swarm:
+        again = await swarm.add(state="same")
+        remembered = again.runs.find(record.run[:6])
+        assert await again.finished(remembered) == ("done", "", "")
+        assert remembered.rows.keys() == record.rows.keys()
+        assert remembered.evals == record.evals
+        assert remembered.weights_sha256 == record.weights_sha256
+
+
+async def all_free(nodes: list[TestNode]) -> None:
+    """Wait until no node holds a lease, and see that no lease left a file."""
+    with trio.fail_after(10):
+        while any(node.deps.leases.held for node in nodes):
+            await trio.sleep(0.01)
+    assert not [file for node in nodes for file in node.deps.paths.leases.glob("**/*") if file.is_file()]
