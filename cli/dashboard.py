@@ -1,6 +1,6 @@
 """``swarmd top``: one loop that waits for keys, the daemon and the window's size, and draws.
 
-One thread; nothing is drawn but on news. The terminal comes back as it was on every way out: a key,
+One thread. The terminal comes back as it was on every way out: a key,
 ctrl-C, SIGTERM or an error.
 """
 
@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from swarmd.protocols.control import RunView
 from swarmd.protocols.errors import DaemonUnreachable
 
 TICK_SECONDS = 1.0
+FRAME_SECONDS = 0.1
+"""Between two pictures at least: news may come faster than eyes."""
 SPEEDS_KEPT = 600
 """Samples of tokens a second that the sparkline spans."""
 _TERMINATED = 128 + signal.SIGTERM
@@ -67,7 +70,8 @@ class Dashboard:
         self._feed = feed
         self._screen = Screen()
         self._speeds: deque[float] = deque(maxlen=SPEEDS_KEPT)
-        self._drawn = feed.snapshot
+        self._drawn = self._shown = feed.snapshot
+        self._next_frame = 0.0
         self._run = ""
         self._open = True
 
@@ -81,8 +85,8 @@ class Dashboard:
             self._draw(live)
             while self._open:
                 self._feed.keep_up()
-                self._react(keyboard, resized)
-                self._draw(live)
+                if self._react(keyboard, resized) or time.monotonic() >= self._next_frame:
+                    self._draw(live)
 
     def press(self, key: str) -> None:
         """What a key does to the screen."""
@@ -95,10 +99,12 @@ class Dashboard:
         elif chosen := _view_for(key, self._screen.view):
             self._screen = replace(self._screen, view=chosen, help=False)
 
-    def _react(self, keyboard: int, resized: int) -> None:
+    def _react(self, keyboard: int, resized: int) -> bool:
+        """Wait for something, and take it in. True when it should be seen at once."""
         channel = self._feed.channel
         waited = [keyboard, resized, *([channel.fileno()] if channel else [])]
-        ready, _, _ = select.select(waited, [], [], TICK_SECONDS)
+        wait = TICK_SECONDS if self._shown is self._feed.snapshot else FRAME_SECONDS
+        ready, _, _ = select.select(waited, [], [], wait)
         if resized in ready:
             os.read(resized, 1024)
         if keyboard in ready:
@@ -108,6 +114,7 @@ class Dashboard:
                 self.press(key)
         if channel and channel.fileno() in ready and self._feed.receive():
             self._remember_speed()
+        return keyboard in ready or resized in ready
 
     def _remember_speed(self) -> None:
         run = self._feed.snapshot.run if self._feed.snapshot else None
@@ -117,8 +124,10 @@ class Dashboard:
         self._speeds.extend(_speed_of(run))
 
     def _draw(self, live: Live) -> None:
+        self._shown = self._feed.snapshot
+        self._next_frame = time.monotonic() + FRAME_SECONDS
         if not self._screen.paused:
-            self._drawn = self._feed.snapshot
+            self._drawn = self._shown
         screen = replace(self._screen, speeds=tuple(self._speeds), notice=self._feed.notice)
         size = live.console.size
         live.update(views.render(self._drawn, screen, size.width, size.height), refresh=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from swarmd.cli import answers, report, units
 from swarmd.cli.client import CALL_SECONDS, stream
 from swarmd.cli.output import emit, line
+from swarmd.cli.pacing import paced
 from swarmd.paths import Paths
 from swarmd.protocols.control import Snapshot
+from swarmd.protocols.control import as_json as object_of
 
 DEFAULT_IDLE = 60.0
 
@@ -14,11 +16,12 @@ DEFAULT_IDLE = 60.0
 def follow(paths: Paths, run: str | None, *, every: float, once: bool, as_json: bool) -> None:
     """Print an update every ``every`` seconds until the run's last state, or one if ``once``."""
     idle = CALL_SECONDS if once else max(DEFAULT_IDLE, 3 * every)
-    for result in stream(paths, "watch", idle=idle, run=run, every=every):
+    results = stream(paths, "watch", idle=idle, run=run, every=every)
+    for snapshot in paced(map(answers.snapshot, results), every):
         if as_json:
-            emit(result)
+            emit(object_of(snapshot))
         else:
-            line(_sentence(answers.snapshot(result)))
+            line(_sentence(snapshot))
         if once:
             return
 

@@ -91,13 +91,10 @@ def _arrow(before: list[StageView], width: int) -> list[Text]:
 
 
 def _flowing(columns: list[list[StageView]], worst: int | None, width: int) -> Text:
-    lines = (
-        Text(" ▶ ", style=ACCENT).join(
-            [_brief(stages[0], stages[0].index == worst, bars) for stages in columns]
-        )
-        for bars in (True, False)
-    )
-    long, short = lines
+    shown = [(stages[0], stages[0].index == worst) for stages in columns]
+    arrow = Text(" ▶ ", style=ACCENT)
+    long = arrow.join(_brief(stage, is_worst, True) for stage, is_worst in shown)
+    short = arrow.join(_brief(stage, is_worst, False) for stage, is_worst in shown)
     return long if long.cell_len <= width else short
 
 

@@ -44,7 +44,7 @@ def node(view: NodeView) -> Table:
     return grid(
         [
             ("peer", Text(view.peer, style=STRONG)),
-            ("network", units.short_id(view.network)),
+            ("network", units.network(view.network)),
             ("address", first),
             *(("", address) for address in others),
             ("device", device_line(view.device)),

@@ -51,9 +51,9 @@ def top(
 
 def doctor(ctx: typer.Context, json: Json = False) -> int:
     """Check this machine: every line ok, warn or fail, with what cures it."""
-    from swarmd.cli import doctor as checks
+    from swarmd.cli.doctor import run
 
-    return checks.run(session_of(ctx).paths, as_json=json)
+    return run(session_of(ctx).paths, as_json=json)
 
 
 @config.command("show")

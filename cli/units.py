@@ -18,6 +18,11 @@ def short_id(identifier: str) -> str:
     return identifier[:8] if len(identifier) == 64 else identifier[-8:]
 
 
+def network(name: str) -> str:
+    """A network by its name, or by the beginning of its hash."""
+    return short_id(name) if len(name) == 64 else name
+
+
 def scaled(value: float) -> str:
     """A number with a decimal prefix: 1.23 G."""
     power = 0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from swarmd.cli import answers, report
 from swarmd.cli.client import stream
 from swarmd.cli.output import console, emit, is_live, line, words
+from swarmd.cli.pacing import paced
+from swarmd.cli.palette import ACCENT, DIM, GOOD
 from swarmd.paths import Paths
 from swarmd.protocols.control import FINAL_STATES, RunView
 from swarmd.protocols.control import as_json as object_of
@@ -47,13 +49,13 @@ def wait_for(paths: Paths, run: str, *, as_json: bool) -> int:
 
 def _follow(paths: Paths, run: str, as_json: bool) -> RunView:
     with _shower(as_json) as show:
-        for result in stream(paths, "watch", idle=IDLE_SECONDS, run=run, every=EVERY_SECONDS):
-            view = answers.snapshot(result).run
-            if view is None:
+        results = stream(paths, "watch", idle=IDLE_SECONDS, run=run, every=EVERY_SECONDS)
+        for snapshot in paced(map(answers.snapshot, results), EVERY_SECONDS):
+            if snapshot.run is None:
                 continue
-            show(view)
-            if view.state in FINAL_STATES:
-                return view
+            show(snapshot.run)
+            if snapshot.run.state in FINAL_STATES:
+                return snapshot.run
     raise DaemonUnreachable(
         "the daemon went away before the run's end",
         hint=f"start it again with: swarmd up; it resumes the run: swarmd top {run[:8]}",
@@ -112,7 +114,12 @@ class _Bar:
         figures = report.figures(view) if view.loss is not None else ""
         total = view.steps if training or view.step else None
         self._progress.update(
-            self._task, description=view.state, total=total, completed=view.step, figures=figures
+            self._task,
+            description=view.state,
+            total=total,
+            completed=view.step,
+            figures=figures,
+            refresh=True,
         )
 
 
@@ -120,9 +127,9 @@ def _progress() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
     return Progress(
-        SpinnerColumn(),
+        SpinnerColumn(style=ACCENT),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        BarColumn(None, complete_style=ACCENT, finished_style=GOOD, pulse_style=DIM),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
         console=console(sys.stderr),

@@ -45,11 +45,13 @@ class Device:
         has = self.view.memory_bytes if self.view else 0
         return min(has, self._config.memory_limit) if self._config.memory_limit else has
 
-    def advert(self) -> DeviceAdvert | None:
-        """The advert's part about the device; None until it is known."""
+    def advert(self) -> DeviceAdvert:
+        """The advert's part about the device. Before the probe has ended it offers nothing: rate and memory 0."""
         view = self.view
         if view is None:
-            return None
+            return DeviceAdvert(
+                kind="cpu", name="not probed yet", memory_bytes=0, flops=0, threads=1, numerics="unknown"
+            )
         return DeviceAdvert(
             kind=view.kind,
             name=view.name.strip()[:96],

@@ -40,6 +40,7 @@ from swarmd.runs.manager import Runs
 from swarmd.runs.member import serve_sessions
 from swarmd.state_lock import lock_state
 from swarmd.storage import Storage, serve_storage
+from swarmd.sweeper import swept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ async def run_node(boot: Boot) -> None:
             namespace="swarmd",
             check=record_check(network.id, time.time),
         )
-        async with host as (transport, records), trio.open_nursery() as nursery:
+        async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as nursery:
             await Node(boot, transport, nursery).start(records)
 
 
@@ -173,20 +174,19 @@ class Node:
     def _counters(self, discovery: Discovery) -> dict[str, int]:
         return {**self._transport.counters(), **discovery.counters(), **self._tensors.counters}
 
-    def _describe(self) -> Advert | None:
-        """What we offer now; None until the device is known."""
-        device, config = self._device.advert(), self._config
-        if device is None:
-            return None
+    def _describe(self) -> Advert:
+        """What we offer now; a node whose device is still being probed is found, and offers no stage."""
+        config = self._config
+        room = config.max_stages - len(self._leases.held) if self._device.view else 0
         return Advert(
             name=config.name,
-            device=device,
+            device=self._device.advert(),
             up_bits=int(config.upload_mbit * 1e6),
             down_bits=int(config.download_mbit * 1e6),
             price=config.price,
             accepts=config.accept,
             max_stages=config.max_stages,
-            free_stages=max(0, config.max_stages - len(self._leases.held)),
+            free_stages=max(0, room),
             addresses=tuple(filter(is_dialable, self._transport.addresses()))[:MAX_ADDRESSES],
             tensor_port=self._tensor_port,
             version=__version__,

@@ -45,6 +45,8 @@ from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refu
 
 TICK_SECONDS = 0.5
 OUTBOX = 4096
+MAX_MEMBERS = 256
+"""Peers that one run is offered to."""
 
 
 class Coordinator:
@@ -145,8 +147,9 @@ class Coordinator:
         """Offer the run to every peer not asked yet, while there is still time to answer."""
         if self.state.phase is not Phase.RECRUITING:
             return
-        known = dict.fromkeys((self._deps.identity.peer, *self._deps.adverts()))
-        new = [peer for peer in known if peer not in self._calls]
+        probed = (peer for peer, advert in self._deps.adverts().items() if advert.device.flops > 0)
+        known = dict.fromkeys((self._deps.identity.peer, *probed))
+        new = [peer for peer in known if peer not in self._calls][: MAX_MEMBERS - len(self._calls)]
         self._record.state = mind.offer(self.state, new, trio.current_time())
         offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)
         for peer in new:

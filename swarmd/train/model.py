@@ -88,11 +88,15 @@ def swiglu(x: Tensor, weights: Weights, at: str) -> Tensor:
 
 @lru_cache(maxsize=8)
 def rotary_table(spec: ModelSpec, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, 1, E] of each position's angles, made in float32 as ``transformers`` does."""
-    pairs = torch.arange(0, spec.head_dim, 2, dtype=torch.int64).float() / spec.head_dim
-    angles = torch.outer(torch.arange(length).float(), 1.0 / float(spec.rope_theta) ** pairs)
+    """Cosines and sines [T, 1, E] of each position's angles; the angles are float32, as in ``transformers``.
+
+    Functions are taken in float64 and rounded: libraries differ in the last digit, which rounding takes away.
+    """
+    pairs = torch.arange(0, spec.head_dim, 2, dtype=torch.float64) / spec.head_dim
+    frequencies = 1.0 / (float(spec.rope_theta) ** pairs).float()
+    angles = torch.outer(torch.arange(length).float(), frequencies).double()
     angles = torch.cat((angles, angles), -1)[:, None]
-    return angles.cos().to(device), angles.sin().to(device)
+    return angles.cos().float().to(device), angles.sin().float().to(device)
 
 
 @lru_cache(maxsize=8)

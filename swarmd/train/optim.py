@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,11 +71,16 @@ def adamw_(weight: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, by: S
     mean.add_(gradient * by.rest1)
     square.mul_(by.beta2)
     square.add_((gradient * gradient).mul_(by.rest2))
-    change = (square * by.correction).sqrt_().add_(by.eps)
+    change = _roots(square * by.correction).add_(by.eps)
     torch.div(mean * by.rate, change, out=change)
     if weight.dim() > 1:
         weight.mul_(by.keep)
     weight.sub_(change)
+
+
+def _roots(x: Tensor) -> Tensor:
+    """Correctly rounded square roots. On a CPU torch asks MKL, whose rounding varies with the processor."""
+    return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else x.sqrt()
 
 
 def scalars_of(spec: OptimizerSpec, step: int, steps: int, scale: float) -> Scalars:

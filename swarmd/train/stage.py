@@ -119,9 +119,7 @@ class Stage:
         """
         self._check_turn(step, micro_batch)
         if micro_batch not in self._graphs:
-            raise ProtocolViolation(
-                f"micro-batch {micro_batch} of step {step} has no forward to go back over"
-            )
+            raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} has nothing to go back over")
         above = self._none(gradient, None) if self.last else self._placed(gradient)
         graph = self._graphs.pop(micro_batch)
         wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,7 +12,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
 import pytest
 
@@ -29,6 +30,7 @@ from tests.cli.conftest import Cli
 from tests.cli.fake_daemon import FakeDaemon, watched
 
 pytestmark = pytest.mark.net
+T = TypeVar("T")
 
 
 def test_keys_are_characters_and_named_sequences() -> None:
@@ -148,7 +150,7 @@ def test_a_feed_says_when_nothing_has_come_for_long(daemon: FakeDaemon, paths: P
 class Terminal:
     """A pseudo-terminal that stands for stdin and stdout, and what was drawn on it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.master, self.slave = pty.openpty()
         termios.tcsetwinsize(self.slave, (30, 100))
         self.before = termios.tcgetattr(self.slave)
@@ -156,8 +158,7 @@ class Terminal:
         self._when: list[tuple[str, Callable[[], object]]] = []
         self.stdin = os.fdopen(os.dup(self.slave), "r")
         self.stdout = os.fdopen(os.dup(self.slave), "w")
-        monkeypatch.setattr(sys, "stdin", self.stdin)
-        monkeypatch.setattr(sys, "stdout", self.stdout)
+        self.stderr = io.StringIO()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -165,10 +166,25 @@ class Terminal:
         """Act once this has been drawn; actions go in order."""
         self._when.append((seen, do))
 
+    def run(self, act: Callable[[], T], *, stderr: TextIO | None = None) -> T:
+        """Call it with this terminal in the place of the test's own streams."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, stream in (
+                ("stdin", self.stdin),
+                ("stdout", self.stdout),
+                ("stderr", stderr or self.stderr),
+            ):
+                patch.setattr(sys, name, stream)
+            return act()
+
     def type(self, keys: str) -> Callable[[], object]:
         return lambda: os.write(self.master, keys.encode())
 
     def close(self) -> None:
+        """Once all was read."""
+        if self.stdin.closed:
+            return
+        self.after = termios.tcgetattr(self.slave)
         for file in (self.stdin, self.stdout):
             file.close()
         os.close(self.slave)
@@ -189,8 +205,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    made = Terminal(monkeypatch)
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
     yield made
     made.close()
 
@@ -213,22 +229,23 @@ ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 
 
 def assert_restored(terminal: Terminal) -> None:
+    terminal.close()
     assert terminal.screen.index(ENTER) < terminal.screen.rindex(LEAVE)
     assert terminal.screen.rindex("\x1b[?25h") > terminal.screen.rindex("\x1b[?25l")
-    assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert terminal.after == terminal.before
 
 
 def test_a_terminal_shows_the_views_and_is_restored_by_q(
-    terminal: Terminal, held_run: FakeDaemon, paths: Paths, capsys: pytest.CaptureFixture[str]
+    terminal: Terminal, held_run: FakeDaemon, paths: Paths
 ) -> None:
     terminal.when("tiny-stories", terminal.type("2"))
     terminal.when("why they are there", terminal.type("?"))
     terminal.when("This screen only watches", terminal.type("p"))
     terminal.when("paused", terminal.type("q"))
-    assert main(["top", "--state-dir", str(paths.state_dir)]) == 0
-    assert terminal.screen.index("connecting to the daemon") < terminal.screen.index("tiny-stories")
+    assert terminal.run(lambda: main(["top", "--state-dir", str(paths.state_dir)])) == 0
     assert_restored(terminal)
-    assert "training step 240/1000" in capsys.readouterr().err
+    assert terminal.screen.index("connecting to the daemon") < terminal.screen.index("tiny-stories")
+    assert "training step 240/1000" in terminal.stderr.getvalue()
 
 
 def test_a_new_window_size_is_drawn_at_once(terminal: Terminal, held_run: FakeDaemon, paths: Paths) -> None:
@@ -238,14 +255,14 @@ def test_a_new_window_size_is_drawn_at_once(terminal: Terminal, held_run: FakeDa
 
     terminal.when("tiny-stories", shrink)
     terminal.when("1-4", terminal.type("q"))
-    dashboard.show(paths, None)
+    terminal.run(lambda: dashboard.show(paths, None))
     assert_restored(terminal)
 
 
 def test_sigterm_restores_the_terminal(terminal: Terminal, held_run: FakeDaemon, paths: Paths) -> None:
     terminal.when("tiny-stories", lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as caught:
-        dashboard.show(paths, None)
+        terminal.run(lambda: dashboard.show(paths, None))
     assert caught.value.code == 143
     assert_restored(terminal)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -253,17 +270,15 @@ def test_sigterm_restores_the_terminal(terminal: Terminal, held_run: FakeDaemon,
 
 def test_ctrl_c_restores_the_terminal(terminal: Terminal, held_run: FakeDaemon, paths: Paths) -> None:
     terminal.when("tiny-stories", lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert main(["top", "--state-dir", str(paths.state_dir)]) == 130
+    assert terminal.run(lambda: main(["top", "--state-dir", str(paths.state_dir)])) == 130
     assert_restored(terminal)
 
 
-def test_an_error_restores_the_terminal(
-    terminal: Terminal, daemon: FakeDaemon, paths: Paths, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_restores_the_terminal(terminal: Terminal, daemon: FakeDaemon, paths: Paths) -> None:
     daemon.answers["watch"] = lambda _: {"raw": b"nonsense\n"}
-    assert main(["top", "--state-dir", str(paths.state_dir)]) == 1
+    assert terminal.run(lambda: main(["top", "--state-dir", str(paths.state_dir)])) == 1
     assert_restored(terminal)
-    assert "not JSON" in capsys.readouterr().err
+    assert "not JSON" in terminal.stderr.getvalue()
 
 
 @pytest.mark.parametrize(("last", "code"), [(snapshots.done(), 0), (snapshots.failed(), 4)])
@@ -272,24 +287,18 @@ def test_train_watch_opens_the_dashboard(
 ) -> None:
     daemon.answers["watch"] = lambda _: watched(last)
     terminal.when("result", terminal.type("q"))
-    assert main(["train", "--resume", "ab", "--watch", "--state-dir", str(paths.state_dir)]) == code
+    command = ["train", "--resume", "ab", "--watch", "--state-dir", str(paths.state_dir)]
+    assert terminal.run(lambda: main(command)) == code
     assert_restored(terminal)
 
 
-def test_wait_on_a_terminal_is_a_bar(
-    terminal: Terminal, daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", terminal.stdout)
+def test_wait_on_a_terminal_is_a_bar(terminal: Terminal, daemon: FakeDaemon, paths: Paths) -> None:
     daemon.answers["watch"] = lambda _: watched(
         snapshots.preparing(), snapshots.training(), replace(snapshots.training(), step=241), snapshots.done()
     )
-    assert main(["train", "--resume", "ab", "--wait", "--state-dir", str(paths.state_dir)]) == 0
-    terminal.close = lambda: None  # type: ignore[method-assign]
-    terminal.stdin.close()
-    terminal.stdout.close()
-    os.close(terminal.slave)
-    terminal._thread.join()
-    os.close(terminal.master)
+    command = ["train", "--resume", "ab", "--wait", "--state-dir", str(paths.state_dir)]
+    assert terminal.run(lambda: main(command), stderr=terminal.stdout) == 0
+    terminal.close()
     for text in ("probing", "240/1000", "12,342 tok/s", "swarmd sample"):
         assert text in terminal.screen
 

@@ -300,10 +300,10 @@ def test_demo_becomes_the_demo(cli: Cli, became: type[Became]) -> None:
     with pytest.raises(became) as caught:
         cli("demo", "--nodes", "4", "--steps", "20", "--keep", "d", "--job", "j.toml", "--json")
     flags = ["--nodes=4", "--steps=20", "--keep=d", "--job=j.toml", "--json"]
-    assert caught.value.command[3:] == ["swarmd.demo", *flags]
+    assert caught.value.command[3:] == ["swarmd.cli.demo", *flags]
     with pytest.raises(became) as plain:
         cli("demo")
-    assert plain.value.command[3:] == ["swarmd.demo"]
+    assert plain.value.command[3:] == ["swarmd.cli.demo"]
 
 
 def test_the_tab_key_offers_runs(daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,9 +98,7 @@ def test_doctor_with_a_running_daemon_of_another_version(daemon: FakeDaemon, pat
 
 
 @pytest.mark.usefixtures("quick_torch")
-def test_doctor_with_wrong_settings_and_a_daemon_that_answers_nonsense(
-    daemon: FakeDaemon, paths: Paths
-) -> None:
+def test_doctor_with_wrong_settings_and_a_daemon_of_nonsense(daemon: FakeDaemon, paths: Paths) -> None:
     paths.config.write_text("prise = 7\n")
     daemon.answers["status"] = lambda _: {}
     found = levels(doctor.findings(paths))

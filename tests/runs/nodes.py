@@ -128,9 +128,7 @@ async def open_swarm(folder: Path) -> AsyncIterator[Swarm]:
 
 
 def _advert(device: Device) -> Advert:
-    known = device.advert()
-    assert known is not None
     now = int(time.time())
     return Advert(
-        sequence=1, issued_at=now, expires_at=now + 60, name="test", device=known, addresses=("/ip4/127.0.0.1/tcp/1",)
+        sequence=1, issued_at=now, expires_at=now + 60, name="test", device=device.advert(), addresses=("/ip4/127.0.0.1/tcp/1",)
     )

@@ -105,7 +105,7 @@ def test_a_spec_may_start_from_given_weights(tiny_run):
 def test_training_that_diverges_ends_with_words(tiny_run):
     wild = replace(tiny_run.spec.optimizer, lr="1e30", min_lr="1e30")
     run = tiny_run.changed(optimizer=wild)
-    with pytest.raises(RunFailed, match="diverged|gradient of model"):
+    with pytest.raises(RunFailed, match="the gradient of"):
         train(run.spec, run.data)
 
 

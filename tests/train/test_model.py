@@ -19,8 +19,10 @@ def whole_model(spec):
     units = open_units(spec, names, None, None, CPU)
     with torch.no_grad():  # norm weights of one would hide a mistake with them
         for unit in units.values():
-            for number, weight in enumerate(unit.weights.values()):
-                weight.mul_(10 + number).add_(0.01 * number)
+            for weight in unit.weights.values():
+                weight.mul_(3)
+                if weight.dim() == 1:
+                    weight.add_(torch.linspace(-1, 1, len(weight)))
     return units, Model(spec.model, {name: unit.weights for name, unit in units.items()})
 
 

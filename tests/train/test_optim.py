@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,7 +29,8 @@ HASH_UPDATES = """
 import hashlib, torch
 from swarmd.protocols.spec import OptimizerSpec
 from swarmd.train.optim import adamw_, scalars_of, squared_norm
-def numbers(seed, scale): return ((torch.arange(30011) * (2 * seed + 1) * 7919) % 65521 - 32760).float() * scale
+def numbers(seed, scale):
+    return ((torch.arange(30011) * (2 * seed + 1) * 7919) % 65521 - 32760).float() * scale
 weight, gradient = numbers(1, 1e-6).view(1, -1), numbers(2, 1e-7).view(1, -1)
 mean, square = torch.zeros_like(weight), torch.zeros_like(weight)
 for step in range(1, 6):
@@ -106,15 +108,32 @@ def test_a_norm_is_the_sum_of_squares_whatever_the_shapes():
     assert squared_norm(dict(sorted(gradients.items()))) == squared_norm(gradients)
 
 
+def test_square_roots_are_rounded_as_ieee_754_says():
+    """With every other scalar neutral, a weight of zero becomes minus one over the root."""
+    x = torch.arange(1, 30000, dtype=torch.float32) * 1e-7
+    weight, mean, square = torch.zeros(1, len(x)), torch.zeros(1, len(x)), x[None].clone()
+    by = replace(scalars_of(SPEC, 1, 10, 1.0), beta2=1.0, correction=1.0, eps=0.0, beta1=1.0, rate=1.0)
+    adamw_(weight, mean.fill_(1.0), square, torch.zeros_like(weight), by)
+    expected = np.float32(1) / np.sqrt(x.numpy())
+    assert np.array_equal(-weight[0].numpy(), expected)
+
+
+INSTRUCTION_SETS = [
+    {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
+    {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"},
+    {"ATEN_CPU_CAPABILITY": "avx512"},
+]
+
+
 @pytest.mark.slow
 def test_no_instruction_set_changes_a_bit():
     outputs = {
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", HASH_UPDATES],
-            env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+            env={**os.environ, **setting},
             capture_output=True,
             check=True,
         ).stdout
-        for capability in ("default", "avx2", "avx512")
+        for setting in INSTRUCTION_SETS
     }
     assert len(outputs) == 1
