@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from typing import BinaryIO
 
 from swarmd.cli import answers, spawn
 from swarmd.cli.client import call
@@ -15,6 +16,7 @@ from swarmd.protocols.control import NodeView
 from swarmd.protocols.errors import DaemonUnreachable, StateError, SwarmdError, TimedOut
 
 START_SECONDS = 60.0
+LOG_BYTES = 8 << 20
 _POLL_SECONDS = 0.1
 _TAIL_BYTES = 2000
 
@@ -28,8 +30,8 @@ def start_behind(paths: Paths, arguments: Sequence[str]) -> NodeView:
     """
     _refuse_second(paths)
     private_folder(paths.state_dir)
-    output = paths.state_dir / "start.log"
-    with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+    with _log(paths) as log:
+        begin = log.tell()
         child = subprocess.Popen(
             spawn.module_command("swarmd", arguments),
             stdin=subprocess.DEVNULL,
@@ -40,15 +42,22 @@ def start_behind(paths: Paths, arguments: Sequence[str]) -> NodeView:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            tail = output.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+            tail = paths.log.read_bytes()[begin:][-_TAIL_BYTES:].decode("utf-8", "replace").strip()
             raise StateError(f"the daemon ended at once:\n{tail}", hint="swarmd doctor")
         try:
             return answers.node(call(paths, "status", wait=5.0))
         except DaemonUnreachable:
             time.sleep(_POLL_SECONDS)
-    raise TimedOut(
-        f"the daemon does not answer after {START_SECONDS:g} s", hint=f"read {output} and {paths.log}"
-    )
+    raise TimedOut(f"the daemon does not answer after {START_SECONDS:g} s", hint=f"read {paths.log}")
+
+
+def _log(paths: Paths) -> BinaryIO:
+    """The daemon's log, to append to; one that has grown large is put aside first."""
+    if paths.log.exists() and paths.log.stat().st_size > LOG_BYTES:
+        paths.log.replace(paths.log.with_name(f"{paths.log.name}.1"))
+    log = os.fdopen(os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    log.seek(0, os.SEEK_END)
+    return log
 
 
 def stop(paths: Paths, timeout: float) -> None:

@@ -8,7 +8,7 @@ from swarmd.protocols.control import Snapshot
 
 
 def paced(snapshots: Iterable[Snapshot], every: float) -> Iterator[Snapshot]:
-    """The first snapshot, each change of the run or its state, and else one in ``every`` seconds of theirs."""
+    """The first snapshot, each change of the run or its state, and else one in ``every`` seconds."""
     due, before = float("-inf"), None
     for snapshot in snapshots:
         now = (snapshot.run.run, snapshot.run.state) if snapshot.run else None

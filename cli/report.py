@@ -52,7 +52,7 @@ def progress_line(view: RunView) -> str:
     """A run's state in one plain line."""
     if view.state != "training":
         return f"{view.state}" + (f": {view.reason}" if view.reason else "")
-    return f"training step {view.step}/{view.steps} {figures(view)}"
+    return f"training step {view.step}/{view.steps}" + (f" {figures(view)}" if view.loss is not None else "")
 
 
 def figures(view: RunView) -> str:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from swarmd.paths import Paths
@@ -85,8 +86,10 @@ def usual_answers() -> dict[str, Answer]:
 
 
 def watched(*runs: RunView | None) -> list[dict[str, Any]]:
-    """What ``watch`` streams while a run goes through these states."""
-    return [as_json(snapshots.snapshot(run)) for run in runs]
+    """What ``watch`` streams while a run goes through these states, two seconds apart."""
+    return [
+        as_json(replace(snapshots.snapshot(run), now=snapshots.START + 2 * at)) for at, run in enumerate(runs)
+    ]
 
 
 @contextmanager

@@ -105,12 +105,18 @@ def test_train_local_becomes_the_plain_loop(cli: Cli, job: Path, became: type[Be
 
 def test_wait_prints_plain_lines_and_a_summary(cli: Cli, daemon: FakeDaemon, job: Path) -> None:
     daemon.answers["watch"] = lambda _: watched(
-        None, snapshots.preparing(), snapshots.training(), snapshots.training(), snapshots.done()
+        None,
+        snapshots.preparing(),
+        replace(snapshots.training(), step=0, loss=None),
+        snapshots.training(),
+        snapshots.training(),
+        snapshots.done(),
     )
     said = cli("train", str(job), "--wait")
     assert (said.code, said.out) == (0, snapshots.RUN + "\n")
     lines = said.err.splitlines()
-    assert lines[:3] == ["probing", "training step 240/1000 loss 2.3412  12,342 tok/s  6m52s left", "done"]
+    figures = "loss 2.3412  12,342 tok/s  6m52s left"
+    assert lines[:4] == ["probing", "training step 0/1000", f"training step 240/1000 {figures}", "done"]
     assert "held out" in said.err
     assert f'swarmd sample {SHORT} "Once upon a time"' in said.err
     assert daemon.asked[-1] == ("watch", {"run": snapshots.RUN, "every": 1.0})

@@ -253,6 +253,7 @@ class Child:
         self.command = command
         assert options["start_new_session"] is True
         stdout.write(self.says)  # type: ignore[attr-defined]
+        stdout.flush()  # type: ignore[attr-defined]
         return self
 
     def poll(self) -> int | None:
@@ -282,6 +283,21 @@ def test_up_detach_shows_why_the_daemon_ended(paths: Paths, monkeypatch: pytest.
     monkeypatch.setattr(subprocess, "Popen", Child(2, b"swarmd: port 4801 is taken\n"))
     with pytest.raises(StateError, match="port 4801 is taken"):
         detach.start_behind(paths, [])
+
+
+def test_up_detach_shows_only_what_this_start_said_and_keeps_the_log_small(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Child(2, b"second\n"))
+    monkeypatch.setattr(detach, "LOG_BYTES", 10)
+    paths.log.write_bytes(b"first\n")
+    with pytest.raises(StateError, match="at once:\nsecond"):
+        detach.start_behind(paths, [])
+    assert paths.log.read_bytes() == b"first\nsecond\n"
+    with pytest.raises(StateError):
+        detach.start_behind(paths, [])
+    assert paths.log.read_bytes() == b"second\n"
+    assert paths.log.with_name("swarmd.log.1").read_bytes() == b"first\nsecond\n"
 
 
 def test_up_detach_does_not_wait_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

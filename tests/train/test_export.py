@@ -122,3 +122,20 @@ def test_a_missing_or_damaged_unit_is_one_json_error(tiny_run, trained, tmp_path
     place.unlink()
     assert main(words) == 6
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "not_found"
+
+
+def test_the_local_command_writes_the_model_of_the_loop(tiny_run, trained, tmp_path, capsys):
+    expected = export_to(tmp_path / "loop", tiny_run, trained)
+    (tmp_path / "run.spec").write_bytes(tiny_run.spec.to_bytes())
+    words = [str(tmp_path / "run.spec"), f"--blobs={tiny_run.blobs.root}", f"--out={tmp_path / 'model'}"]
+    assert main(["local", *words, "--json", "--progress"]) == 0
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert answer["weights_sha256"] == expected.weights_sha256
+    assert answer["loss"] == expected.loss
+    assert "step 5 of 5  loss" in said.err
+
+
+def test_a_job_that_is_not_there_is_an_error_in_words(tmp_path, capsys):
+    assert main(["local", str(tmp_path / "job.toml"), f"--out={tmp_path / 'x'}"]) == 6
+    assert "job.toml is not there" in capsys.readouterr().err
