@@ -1,7 +1,7 @@
-"""What an exact gradient sum costs, as a share of a micro-batch: ``python benchmarks/sums.py [--tokens N ...]``.
+"""What gradient sums cost, as a share of a micro-batch: ``python benchmarks/sums.py [--tokens N ...]``.
 
-Seeded weights and random tokens; medians of process time, one thread. The sum's cost grows with parameters, the
-micro-batch's with parameters and tokens, so the share falls as micro-batches grow.
+Seeded weights and random tokens; medians of process time, one thread. The sum's cost grows with parameters,
+the micro-batch's with parameters and tokens, so the share falls as micro-batches grow.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
@@ -101,7 +102,7 @@ def _step(spec: JobSpec, step: int, units: dict[str, Unit], model: Model, clock:
             return torch.autograd.grad(loss_share(model(ids), ids, spec.batch.tokens_per_step), weights)
 
         found = dict(zip(model.parameters, clock.time("micro-batch", gradients), strict=True))
-        clock.time("sum", lambda index=index, found=found: sums.add(step, index, found))
+        clock.time("sum", partial(sums.add, step, index, found))
     clock.time("optimizer", lambda: [optimizer.update(step, unit, sums) for unit in units.values()])
 
 

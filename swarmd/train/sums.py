@@ -11,6 +11,7 @@ alone, so whether that happens does not depend on order either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -137,10 +138,10 @@ class OrderedSums:
     def _add(self, step: int, micro_batch: int, gradients: Gradients) -> None:
         for name, total in self._totals.items():
             total.add_(gradients[name].to(self._device))
-        finite = torch.stack([total.isfinite().all() for total in self._totals.values()]).tolist()
-        for name, good in zip(self._totals, finite, strict=True):
-            if not good:
-                raise _too_large(name, step, micro_batch, float("nan"))
+        extremes = [extreme for total in self._totals.values() for extreme in torch.aminmax(total)]
+        for index, extreme in enumerate(torch.stack(extremes).tolist()):
+            if not math.isfinite(extreme):
+                raise _too_large(list(self._totals)[index // 2], step, micro_batch, extreme)
 
 
 class _Due:
