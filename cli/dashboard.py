@@ -38,11 +38,14 @@ _TERMINATED = 128 + signal.SIGTERM
 _ONCE_SIZE = 100, 40
 
 
-def show(paths: Paths, run: str | None, *, every: float = 0.5) -> RunView | None:
-    """Watch until ``q``; the run as it was last seen. Raises DaemonUnreachable when no daemon answers."""
+def show(paths: Paths, run: str | None, *, every: float = 0.5, until_over: bool = False) -> RunView | None:
+    """Watch until ``q``, or until the run is over if that is asked; the run as it was last seen.
+
+    Raises DaemonUnreachable when no daemon answers.
+    """
     feed = Feed(paths, run, every)
     try:
-        Dashboard(feed).loop()
+        Dashboard(feed, until_over=until_over).loop()
     finally:
         feed.close()
     last = feed.snapshot.run if feed.snapshot else None
@@ -65,9 +68,9 @@ def print_once(paths: Paths, run: str | None) -> None:
 class Dashboard:
     """The screen's state and the loop that keeps it."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, *, until_over: bool = False) -> None:
         """Nothing is drawn before ``loop``."""
-        self._feed = feed
+        self._feed, self._until_over = feed, until_over
         self._screen = Screen()
         self._speeds: deque[float] = deque(maxlen=SPEEDS_KEPT)
         self._drawn = self._shown = feed.snapshot
@@ -76,14 +79,14 @@ class Dashboard:
         self._open = True
 
     def loop(self) -> None:
-        """Draw and react until the person quits."""
+        """Draw and react until the person quits, or the run is over if that is enough."""
         keyboard = sys.stdin.fileno()
         live = Live(
             console=console(), screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         with _signals() as resized, key_mode(keyboard), live:
             self._draw(live)
-            while self._open:
+            while self._open and not (self._until_over and self._feed.ended):
                 self._feed.keep_up()
                 if self._react(keyboard, resized) or time.monotonic() >= self._next_frame:
                     self._draw(live)

@@ -7,6 +7,7 @@ from pathlib import Path
 from swarmd.cli import spawn
 from swarmd.cli.session import Session
 from swarmd.paths import Paths
+from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import JobFileError, NotFound, UsageError
 
 MAX_JOB_FILE_BYTES = 1 << 20
@@ -61,11 +62,12 @@ def train_here(job: Path | None, out: Path | None, as_json: bool) -> int:
 
 
 def watch(paths: Paths, run: str) -> int:
-    """Open the dashboard on a run. 4 if the run has failed or was stopped when it closes."""
+    """Open the dashboard on a run. As ``--wait`` if the run is over when it closes; else 0."""
     from swarmd.cli.dashboard import show
+    from swarmd.cli.wait import exit_code
 
     last = show(paths, run)
-    return 4 if last is not None and last.state in ("failed", "stopped") else 0
+    return exit_code(last) if last is not None and last.state in FINAL_STATES else 0
 
 
 def after_submit(run: str) -> str:

@@ -15,7 +15,7 @@ from swarmd.cli.palette import ACCENT, DIM, GOOD
 from swarmd.paths import Paths
 from swarmd.protocols.control import FINAL_STATES, RunView
 from swarmd.protocols.control import as_json as object_of
-from swarmd.protocols.errors import DaemonUnreachable
+from swarmd.protocols.errors import DaemonUnreachable, Refused, RunFailed
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -29,7 +29,7 @@ _LINE_SHARE = 20
 
 
 def wait_for(paths: Paths, run: str, *, as_json: bool) -> int:
-    """Show a run until its final state: 0 done, 4 failed or stopped, 130 interrupted.
+    """Show a run until its final state: 0 done, 4 failed or stopped, 5 refused by too many, 130 interrupted.
 
     Raises DaemonUnreachable where the daemon goes first.
     """
@@ -68,7 +68,14 @@ def _conclude(view: RunView, as_json: bool) -> int:
     else:
         console(sys.stderr).print(report.summary(view))
         words(report.what_next(view))
-    return 0 if view.state == "done" else 4
+    return exit_code(view)
+
+
+def exit_code(view: RunView) -> int:
+    """What a run's last state means to a script."""
+    if view.state == "done":
+        return 0
+    return Refused.exit_code if view.code == Refused.code else RunFailed.exit_code
 
 
 def _shower(as_json: bool) -> AbstractContextManager[Show]:

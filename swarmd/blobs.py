@@ -96,7 +96,8 @@ class BlobStore:
                 raise
         except OSError as error:
             raise StateError(
-                f"cannot write {place}: {error.strerror}", hint="free disk space or choose another --state-dir"
+                f"cannot write {place}: {error.strerror}",
+                hint="free disk space or choose another --state-dir",
             ) from error
 
 
@@ -118,7 +119,9 @@ class BlobWriter:
         try:
             self._file.write(piece)
         except OSError as error:
-            raise StateError(f"cannot write {self._place}: {error.strerror}", hint="free disk space") from error
+            raise StateError(
+                f"cannot write {self._place}: {error.strerror}", hint="free disk space"
+            ) from error
 
     def commit(self) -> None:
         """Keep the blob. Raises ProtocolViolation if it is not what its name says."""

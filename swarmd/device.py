@@ -63,7 +63,7 @@ class Device:
 
     async def _measure(self) -> DeviceView:
         answer = await run_child(
-            "swarmd.gpu.probe", "--device", self._config.device, "--threads", str(self._config.threads)
+            "probe", "--device", self._config.device, "--threads", str(self._config.threads)
         )
         return DeviceView(**answer)
 

@@ -16,7 +16,6 @@ from swarmd.control import Method, param
 from swarmd.gpu.telemetry import live
 from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.control import FINAL_STATES, NodeView, PeerView, Snapshot, as_json
-from swarmd.protocols.ids import PeerId
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
@@ -93,8 +92,9 @@ class Methods:
         run = self._runs.find(param(params, "run", str)).run
         last = 0
         while page := await self._deps.storage.events(run, after=last):
-            for last, event in page:
+            for _, event in page:
                 yield as_json(event)
+            last = page[-1][0]
         if not param(params, "follow", bool, default=False):
             return
         async with aclosing(self._deps.events.subscribe(run=run, past=False)) as events:
@@ -123,9 +123,7 @@ class Methods:
         )
 
     def _run_view(self, record: RunRecord) -> Any:  # noqa: ANN401 - any view
-        names: dict[PeerId, str] = {known.peer: known.advert.name for known in self._book.live(time.time())}
-        names[self._deps.identity.peer] = self._deps.config.name
-        return run_view(record, names, time.time())
+        return run_view(record, self._deps.adverts(), time.time())
 
     def _peer_views(self) -> list[PeerView]:
         now, connected = time.time(), self._deps.transport.connected()

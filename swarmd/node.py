@@ -109,7 +109,12 @@ class Node:
         await nursery.start(discovery.run)
         self._start_mdns(discovery)
         methods = Methods(
-            deps, runs, self._book, self._boot.origins, lambda: self._counters(discovery), nursery.cancel_scope.cancel
+            deps,
+            runs,
+            self._book,
+            self._boot.origins,
+            lambda: self._counters(discovery),
+            nursery.cancel_scope.cancel,
         )
         await nursery.start(serve_control, self._paths.control, methods.table())
         await self._start_metrics(runs, discovery)

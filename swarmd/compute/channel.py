@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from contextlib import suppress
 
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.registry import Registry
@@ -42,10 +43,8 @@ class Channel:
 
     def close(self) -> None:
         """End both directions, which wakes a blocked ``receive``."""
-        try:
+        with suppress(OSError):  # the other end was first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other end was first
         self._socket.close()
 
     def _exactly(self, count: int) -> bytes | None:

@@ -144,4 +144,14 @@ class Broken:
 
 
 TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Arrived, Sent)
-FROM_WORKER: tuple[type[object], ...] = (Timed, Loaded, Outgoing, Taken, Stepped, Scored, Stored, Done, Broken)
+FROM_WORKER: tuple[type[object], ...] = (
+    Timed,
+    Loaded,
+    Outgoing,
+    Taken,
+    Stepped,
+    Scored,
+    Stored,
+    Done,
+    Broken,
+)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -38,10 +38,8 @@ class Compute:
 
     def send(self, message: object) -> None:
         """Tell the compute process something; if it has ended, ``on_message`` learns that, not the sender."""
-        try:
+        with suppress(OSError):  # the reader sees the end of the socket too, and reports it once
             self._channel.send(message)
-        except OSError:
-            pass  # the reader sees the end of the socket too, and reports it once
 
 
 @asynccontextmanager
@@ -58,7 +56,9 @@ async def open_compute(
     channel = Channel(ours, TO_WORKER, FROM_WORKER)
     process = await _spawn(theirs, handle, layout, blobs, threads, device)
     theirs.close()
-    reader = threading.Thread(target=read_until_gone, args=(channel, on_message), name="compute-reader", daemon=True)
+    reader = threading.Thread(
+        target=read_until_gone, args=(channel, on_message), name="compute-reader", daemon=True
+    )
     reader.start()
     try:
         yield Compute(process.pid, channel, memory)

@@ -9,10 +9,16 @@ from itertools import count
 import trio
 
 from swarmd.net.transport import Stream
-
 from swarmd.protocols.errors import PeerLost, RemoteError, SwarmdError
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.messages import FROM_COORDINATOR, FROM_MEMBER, SESSION_PROTOCOL, Heartbeat, Offer, Release
+from swarmd.protocols.messages import (
+    FROM_COORDINATOR,
+    FROM_MEMBER,
+    SESSION_PROTOCOL,
+    Heartbeat,
+    Offer,
+    Release,
+)
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.member import take_part
 from swarmd.runs.session import Session, stream_pair

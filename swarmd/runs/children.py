@@ -1,7 +1,7 @@
 """Short-lived processes of our own that do what the daemon must not: read text, write models.
 
-Each prints one JSON object as its last line: its result, or ``{"error": {...}}``. It ends when the daemon
-does, because it is killed with the task that waits for it, and because it watches its standard input.
+Each prints one JSON object as its last line: its result, or ``{"error": {...}}``. It ends with the task that
+waits for it, and with the daemon (``swarmd.child``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from swarmd.protocols.errors import StateError, by_code
 MAX_OUTPUT = 1 << 22
 
 
-async def run_child(module: str, *arguments: str) -> dict[str, Any]:
-    """The JSON object that ``python -m module arguments`` prints. Raises the error it names."""
-    command = [sys.executable, "-P", "-m", module, *arguments]
+async def run_child(name: str, *arguments: str) -> dict[str, Any]:
+    """The JSON object that a module of ``swarmd.child`` prints. Raises the error it names."""
+    command = [sys.executable, "-P", "-m", "swarmd.child", name, *arguments]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         output = await _read_all(process)
@@ -29,7 +29,7 @@ async def run_child(module: str, *arguments: str) -> dict[str, Any]:
         with trio.CancelScope(shield=True):
             process.kill()
             await process.wait()
-    return _result(module, output, process.returncode)
+    return _result(name, output, process.returncode)
 
 
 async def _read_all(process: trio.Process) -> bytes:
@@ -42,14 +42,14 @@ async def _read_all(process: trio.Process) -> bytes:
     return bytes(output)
 
 
-def _result(module: str, output: bytes, code: int | None) -> dict[str, Any]:
+def _result(name: str, output: bytes, code: int | None) -> dict[str, Any]:
     lines = output.decode(errors="replace").strip().splitlines()
     try:
         answer = json.loads(lines[-1]) if lines else None
     except json.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise StateError(f"{module} ended with exit code {code} and no result", hint="see the daemon's log")
+        raise StateError(f"the child process {name!r} ended with exit code {code}, without a result", hint="see the log")
     if "error" in answer:
         error = answer["error"]
         raise by_code(error["code"], error["message"], error.get("hint", ""))

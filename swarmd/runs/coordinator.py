@@ -13,7 +13,7 @@ from contextlib import suppress
 import trio
 
 from swarmd.protocols.errors import LocalError, SwarmdError
-from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import (
     Accepted,
     Assign,
@@ -56,8 +56,11 @@ class Coordinator:
         self._record, self._deps, self._changed = record, deps, changed
         self._calls: dict[PeerId, Call] = {}
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
-        self._reports, self._unwritten = trio.open_memory_channel[object](OUTBOX)
-        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
+        self._kept = trio.Event()
+        """Set when a checkpoint has become whole; then a new one takes its place."""
+        record.state = RunState(
+            phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages
+        )
 
     @property
     def state(self) -> RunState:
@@ -71,7 +74,9 @@ class Coordinator:
 
     def break_off(self, reason: str) -> None:
         """The coordinator itself has failed: the run ends here, without another word to its members."""
-        self._record.state = mind.apply(Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time())
+        self._record.state = mind.apply(
+            Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time()
+        )
 
     async def run(self) -> None:
         """Until the run is done, failed or stopped, and every member is released."""
@@ -218,12 +223,14 @@ class Coordinator:
         if whole is not None:
             record.grant.blobs |= checkpoint_blobs(whole)
             deps.events.info(f"checkpoint of step {report.step} is whole", run=record.run)
+            self._kept.set()
+            self._kept = trio.Event()
             self._changed()
 
     async def _gather(self) -> None:
         record = self._record
         while record.checkpoint is None or record.checkpoint[0] < record.spec.schedule.steps:
-            await trio.sleep(0.05)
+            await self._kept.wait()
         await write_result(record, self._deps)
         self._event(Ended(Phase.DONE))
 
@@ -250,8 +257,3 @@ class Coordinator:
         async with trio.open_nursery() as nursery:
             for call in self._calls.values():
                 nursery.start_soon(call.release, reason)
-
-
-def describe(record: RunRecord) -> str:
-    """A run in a few words."""
-    return f"{record.name} ({short(record.run)})"

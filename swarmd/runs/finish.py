@@ -27,7 +27,7 @@ async def write_result(record: RunRecord, deps: RunDeps) -> None:
     await spec.write_bytes(record.spec.to_bytes())
     await metrics.write_text(metrics_lines(record))
     result = await run_child(
-        "swarmd.train", "assemble",
+        "train", "assemble",
         "--spec", str(spec), "--blobs", str(deps.blobs.root), "--checkpoint", record.checkpoint[1],
         "--metrics", str(metrics), "--out", str(folder / "model"),
     )  # fmt: skip

@@ -145,7 +145,12 @@ class StageLinks:
 
         def expected(header: FrameHeader) -> bool:
             key = header.key
-            named = (key.run, key.term, header.plan, key.boundary) == (plan.run, plan.term, plan.number, boundary)
+            named = (key.run, key.term, header.plan, key.boundary) == (
+                plan.run,
+                plan.term,
+                plan.number,
+                boundary,
+            )
             return named and key.direction in directions and header.payload_bytes == self._slot_bytes
 
         return expected
@@ -189,7 +194,9 @@ class StageLinks:
         await link.run()
         reason: RemoteError | None = link.reason
         peer = self._plan.stages[at].peer
-        self._broken(f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
+        self._broken(
+            f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}"
+        )
 
     def _check_complete(self) -> None:
         if len(self._out) == len(self._in) == len(self._neighbours):

@@ -73,7 +73,7 @@ class Runs:
         """Resolve a job file and begin its run. Raises what is wrong with the file, or Refused."""
         self._check_room()
         await self._deps.device.probed.wait()
-        answer = await run_child("swarmd.train.prepare", path, "--blobs", str(self._deps.blobs.root))
+        answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
         record = self._record(parse_spec(b64decode(answer["spec"])), answer["run"])
         self._records[record.run] = record
         await self._begin(record)
@@ -84,7 +84,9 @@ class Runs:
         record = self.find(prefix)
         state, _, _ = state_words(record)
         if record.run in self._running or state == "done":
-            raise UsageError(f"run {short(record.run)} is {state}", hint="only a run that failed or was stopped resumes")
+            raise UsageError(
+                f"run {short(record.run)} is {state}", hint="only a run that failed or was stopped resumes"
+            )
         self._check_room()
         record.term += 1
         record.plan, record.members, record.reasons = None, {}, ()
@@ -138,7 +140,9 @@ class Runs:
     async def _begin(self, record: RunRecord) -> None:
         coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify)
         await save_record(record, self._deps)
-        self._deps.events.info(f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run)
+        self._deps.events.info(
+            f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run
+        )
         self._nursery.start_soon(self._coordinate, coordinator, record)
 
     async def _coordinate(self, coordinator: Coordinator, record: RunRecord) -> None:
@@ -160,7 +164,9 @@ class Runs:
             try:
                 await save_record(record, self._deps)
             except StateError as error:
-                _logger.warning("a run's last state is not saved: %s", error.message, extra={"run": record.run})
+                _logger.warning(
+                    "a run's last state is not saved: %s", error.message, extra={"run": record.run}
+                )
 
     def _notify(self) -> None:
         self._changed.set()

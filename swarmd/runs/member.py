@@ -98,7 +98,13 @@ class Membership:
     """One run's stage on this node, for the length of one session."""
 
     def __init__(
-        self, deps: RunDeps, session: Session, statement: RunStatement, spec: JobSpec, offer: Offer, lease: Lease
+        self,
+        deps: RunDeps,
+        session: Session,
+        statement: RunStatement,
+        spec: JobSpec,
+        offer: Offer,
+        lease: Lease,
     ) -> None:
         self._deps, self._session, self._lease = deps, session, lease
         self._statement, self._spec, self._offer = statement, spec, offer

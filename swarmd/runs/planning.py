@@ -28,7 +28,9 @@ BACKWARD_SHARE = 2 / 3
 """Of a micro-batch's time: backward computes two products for forward's one."""
 
 
-async def make_plan(record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
+async def make_plan(
+    record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps
+) -> tuple[Plan, tuple[str, ...]]:
     """The plan for these members, and why each stage is where it is.
 
     Raises:
@@ -61,7 +63,8 @@ def model_profile(spec: JobSpec) -> ModelProfile:
     boundary = boundary_bytes(model, batch)
     return ModelProfile(
         layers=model.num_hidden_layers,
-        layer_bytes=unit_memory(spec, layer_parameters(model)) + held * (layer_activations(model, batch) + 2 * boundary),
+        layer_bytes=unit_memory(spec, layer_parameters(model))
+        + held * (layer_activations(model, batch) + 2 * boundary),
         embed_bytes=unit_memory(spec, embedding_parameters(model)),
         head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
         boundary_bytes=boundary,

@@ -19,7 +19,9 @@ from swarmd.protocols.registry import Registry
 class Session:
     """One side of a session: sends any message, receives the kinds it was made for."""
 
-    def __init__(self, stream: Stream, sends: tuple[type[object], ...], receives: tuple[type[object], ...]) -> None:
+    def __init__(
+        self, stream: Stream, sends: tuple[type[object], ...], receives: tuple[type[object], ...]
+    ) -> None:
         self.stream = stream
         self._sends, self._receives = Registry(*sends), Registry(*receives)
         self._sending = trio.Lock()
@@ -37,14 +39,19 @@ class Session:
 
     async def receive(self) -> object:
         """The next message. Raises PeerLost, or ProtocolViolation for anything this side cannot take."""
-        return self._receives.decode(await receive_message(self.stream, MAX_SESSION_MESSAGE), MAX_SESSION_MESSAGE)
+        return self._receives.decode(
+            await receive_message(self.stream, MAX_SESSION_MESSAGE), MAX_SESSION_MESSAGE
+        )
 
 
 class PipeStream:
     """One end of a stream that never leaves the process."""
 
     def __init__(
-        self, remote: PeerId, sender: trio.MemorySendChannel[bytes], receiver: trio.MemoryReceiveChannel[bytes]
+        self,
+        remote: PeerId,
+        sender: trio.MemorySendChannel[bytes],
+        receiver: trio.MemoryReceiveChannel[bytes],
     ) -> None:
         self.remote = remote
         self._sender, self._receiver = sender, receiver

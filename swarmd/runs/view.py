@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from swarmd.protocols.advert import Advert
 from swarmd.protocols.control import RunView, StageView
 from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
@@ -25,8 +28,8 @@ def decided_state(record: RunRecord) -> tuple[str, str, str]:
     return _WORDS.get(name, name.lower()), record.state.code, record.state.reason
 
 
-def run_view(record: RunRecord, names: dict[PeerId, str], now: float) -> RunView:
-    """The view of a run. ``names`` are what owners call their machines."""
+def run_view(record: RunRecord, adverts: Mapping[PeerId, Advert], now: float) -> RunView:
+    """The view of a run. ``adverts`` say what owners call their machines."""
     state, code, reason = state_words(record)
     spec = record.spec
     elapsed = _elapsed(record, now)
@@ -53,7 +56,7 @@ def run_view(record: RunRecord, names: dict[PeerId, str], now: float) -> RunView
         evals=tuple(sorted(record.evals.items())),
         parameters=parameter_count(spec.model),
         checkpoint=record.checkpoint[0] if record.checkpoint else None,
-        stages=_stages(record, names),
+        stages=_stages(record, adverts),
         directory=str(record.directory),
         weights_sha256=record.weights_sha256,
     )
@@ -80,25 +83,27 @@ def _rates(record: RunRecord, elapsed: float) -> tuple[float, float]:
     return ((last - first) * tokens / (now - then) if now > then else mean), mean
 
 
-def _stages(record: RunRecord, names: dict[PeerId, str]) -> tuple[StageView, ...]:
+def _stages(record: RunRecord, adverts: Mapping[PeerId, Advert]) -> tuple[StageView, ...]:
     if record.plan is None:
         return ()
     reasons = record.reasons or ("",) * len(record.plan.stages)
     return tuple(
-        _stage(index, stage, record.member(stage.peer), names.get(stage.peer, ""), reason)
+        _stage(index, stage, record.member(stage.peer), adverts.get(stage.peer), reason)
         for index, (stage, reason) in enumerate(zip(record.plan.stages, reasons, strict=True))
     )
 
 
-def _stage(index: int, stage: StageAssignment, member: MemberRecord, name: str, reason: str) -> StageView:
+def _stage(
+    index: int, stage: StageAssignment, member: MemberRecord, advert: Advert | None, reason: str
+) -> StageView:
     beat, before = member.beat, member.before
     seconds = max(1e-9, member.beat_time - member.before_time)
     known = beat is not None and before is not None
     return StageView(
         index=index,
         peer=stage.peer,
-        name=name,
-        device=member.profile.numerics.split("/")[0] if member.profile else "",
+        name=advert.name if advert else "",
+        device=advert.device.name if advert else "",
         first_layer=stage.first,
         last_layer=stage.end - 1,
         step=beat.step if beat else 0,

@@ -27,7 +27,9 @@ from swarmd.train.stage import Stage
 class Outlet(Protocol):
     """Where a stage's results go."""
 
-    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
+    def tensor(
+        self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor
+    ) -> None:
         """Send a boundary tensor: BACKWARD to the stage before, all else to the next."""
         ...
 
@@ -79,7 +81,11 @@ class StageRunner:
         """Totals so far."""
         count = max(1, self._forwards)
         return Work(
-            self._forwards, self._busy_ns, self._forward_ns // count, self._backward_ns // count, time.process_time_ns()
+            self._forwards,
+            self._busy_ns,
+            self._forward_ns // count,
+            self._backward_ns // count,
+            time.process_time_ns(),
         )
 
     def _act(self, action: Forward | Backward | Commit | Evaluate, outlet: Outlet) -> None:

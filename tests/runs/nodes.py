@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,9 @@ from swarmd.runs.record import RunRecord
 from swarmd.runs.view import state_words
 from swarmd.storage import serve_storage
 
-DEVICE = DeviceView(name="test", kind="cpu", threads=1, memory_bytes=1 << 34, flops=1e9, numerics="native/test")
+DEVICE = DeviceView(
+    name="test", kind="cpu", threads=1, memory_bytes=1 << 34, flops=1e9, numerics="native/test"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class Swarm:
     async def add(self, *, fault: str = "", state: str = "", **settings: object) -> TestNode:
         """A new node; connected to the others at once."""
         number = len(self.nodes) + 1
-        node: TestNode = await self._nursery.start(self._node, number, state or f"node-{number}", fault, settings)
+        node: TestNode = await self._nursery.start(
+            self._node, number, state or f"node-{number}", fault, settings
+        )
         for other in self.nodes:
             await node.transport.dial(other.peer, other.transport.addresses())
         self.nodes.append(node)
@@ -79,7 +83,12 @@ class Swarm:
         return {node.peer: _advert(node.deps.device) for node in self.nodes}
 
     async def _node(
-        self, number: int, state: str, fault: str, settings: dict[str, object], task_status: trio.TaskStatus[TestNode]
+        self,
+        number: int,
+        state: str,
+        fault: str,
+        settings: dict[str, object],
+        task_status: trio.TaskStatus[TestNode],
     ) -> None:
         identity = identity_of(bytes([number]) * 32)
         paths = Paths(self.folder / state)
@@ -127,8 +136,20 @@ async def open_swarm(folder: Path) -> AsyncIterator[Swarm]:
             nursery.cancel_scope.cancel()
 
 
+async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that happens in threads and processes, where there is nothing to wait on."""
+    with trio.fail_after(seconds):
+        while not true():  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
 def _advert(device: Device) -> Advert:
     now = int(time.time())
     return Advert(
-        sequence=1, issued_at=now, expires_at=now + 60, name="test", device=device.advert(), addresses=("/ip4/127.0.0.1/tcp/1",)
+        sequence=1,
+        issued_at=now,
+        expires_at=now + 60,
+        name="test",
+        device=device.advert(),
+        addresses=("/ip4/127.0.0.1/tcp/1",),
     )

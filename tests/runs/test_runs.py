@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-import trio
 
 from swarmd.protocols.errors import UsageError
 from swarmd.runs.record import RunRecord
@@ -15,7 +14,7 @@ from swarmd.train.data import TokenData
 from swarmd.train.export import export
 from swarmd.train.loop import train
 from swarmd.train.metrics import metrics_lines
-from tests.runs.nodes import Swarm, TestNode, open_swarm
+from tests.runs.nodes import Swarm, TestNode, open_swarm, until
 from tests.train.specs import small_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.net]
@@ -36,7 +35,9 @@ def plain_loop(record: RunRecord, node: TestNode, out: Path) -> str:
     data = TokenData(record.spec, node.deps.blobs.get)
     trained = train(record.spec, data)
     weights = {name: unit.weight_bytes() for name, unit in trained.units.items()}
-    return export(record.spec, weights, node.deps.blobs, data, metrics_lines(trained.rows), out).weights_sha256
+    return export(
+        record.spec, weights, node.deps.blobs, data, metrics_lines(trained.rows), out
+    ).weights_sha256
 
 
 async def test_three_nodes_write_the_plain_loops_file(tmp_path: Path) -> None:
@@ -76,8 +77,7 @@ async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_pa
     async with open_swarm(tmp_path) as swarm:
         nodes = await three(swarm)
         record = await submit(nodes[0], tmp_path, stages=3, steps=40)
-        while record.checkpoint is None:
-            await trio.sleep(0.01)
+        await until(lambda: record.checkpoint is not None)
         last = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
         swarm.network.cut(last)
         state, code, reason = await nodes[0].finished(record)
@@ -115,8 +115,7 @@ async def test_stopping_a_run_frees_every_stage(tmp_path: Path) -> None:
     async with open_swarm(tmp_path) as swarm:
         nodes = await three(swarm)
         record = await submit(nodes[0], tmp_path, stages=3, steps=2000)
-        while record.step == 0:
-            await trio.sleep(0.01)
+        await until(lambda: record.step > 0)
         nodes[0].runs.stop(record.run, "enough")
         assert await nodes[0].finished(record) == ("stopped", "stopped", "enough")
         await all_free(nodes)
@@ -140,7 +139,5 @@ async def test_a_restarted_daemon_remembers_its_runs(tmp_path: Path) -> None:
 
 async def all_free(nodes: list[TestNode]) -> None:
     """Wait until no node holds a lease, and see that no lease left a file."""
-    with trio.fail_after(10):
-        while any(node.deps.leases.held for node in nodes):
-            await trio.sleep(0.01)
+    await until(lambda: not any(node.deps.leases.held for node in nodes))
     assert not [file for node in nodes for file in node.deps.paths.leases.glob("**/*") if file.is_file()]
