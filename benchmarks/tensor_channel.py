@@ -94,9 +94,7 @@ class Ends:
         self.acks = 0
         self.came = trio.Event()
         self.out = OutgoingLink(out)
-        self.into = IncomingLink(
-            into, Ring(size, on_frame, self._count), payload_limit=size, check_roots=roots
-        )
+        self.into = IncomingLink(into, Ring(size, on_frame, self._count), payload_limit=size, check_roots=roots)
 
     def _count(self, ack: Ack) -> None:
         self.acks += 1

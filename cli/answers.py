@@ -59,9 +59,7 @@ def _read(make: Callable[[dict[str, Any]], T], result: dict[str, Any]) -> T:
 def warn_of_skew(view: NodeView) -> None:
     """Say so when the daemon is of another version than this command."""
     if view.version != __version__:
-        words(
-            f"warning: the daemon is swarmd {view.version}, this command is {__version__}; restart the daemon"
-        )
+        words(f"warning: the daemon is swarmd {view.version}, this command is {__version__}; restart the daemon")
 
 
 def next_commands(view: NodeView) -> list[str]:

@@ -36,9 +36,7 @@ def root(
         Path | None,
         typer.Option("--state-dir", metavar="DIR", help="The node's folder: key, settings, runs."),
     ] = None,
-    no_color: Annotated[
-        bool, typer.Option("--no-color", help="Plain text; NO_COLOR=1 does the same.")
-    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Plain text; NO_COLOR=1 does the same.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)

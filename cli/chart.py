@@ -81,9 +81,7 @@ def frame_of(*series: Points, right: float | None = None) -> Frame | None:
     low, high = min(y for _, y in points), max(y for _, y in points)
     margin = (high - low) * 0.04 or max(abs(high) * 0.05, 1e-6)
     last = max(x for x, _ in points)
-    return Frame(
-        min(x for x, _ in points), last if right is None else max(last, right), low - margin, high + margin
-    )
+    return Frame(min(x for x, _ in points), last if right is None else max(last, right), low - margin, high + margin)
 
 
 def line_chart(points: Points, marks: Points, frame: Frame, width: int, height: int) -> list[list[Cell]]:

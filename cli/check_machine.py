@@ -36,9 +36,7 @@ def python(version: tuple[int, ...]) -> Finding:
     text = ".".join(map(str, version))
     if PYTHON_FIRST <= version < PYTHON_AFTER:
         return ok("python", text)
-    return fail(
-        "python", f"{text} is not supported", "install Python 3.11, 3.12 or 3.13 and reinstall swarmd with it"
-    )
+    return fail("python", f"{text} is not supported", "install Python 3.11, 3.12 or 3.13 and reinstall swarmd with it")
 
 
 def packages(distribution: str = "swarmd") -> Finding:
@@ -63,11 +61,7 @@ def requirement_problem(requirement: str) -> str:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return f"{name} is missing"
-    return (
-        ""
-        if satisfies(version, clauses.split(","))
-        else f"{name} is {version}, and {clauses.strip()} is needed"
-    )
+    return "" if satisfies(version, clauses.split(",")) else f"{name} is {version}, and {clauses.strip()} is needed"
 
 
 def satisfies(version: str, clauses: Iterable[str]) -> bool:
@@ -93,9 +87,7 @@ def torch(command: list[str] | None = None) -> Finding:
             timeout=TORCH_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return fail(
-            "torch", f"does not start within {TORCH_SECONDS:g} s", "is the driver well? try nvidia-smi"
-        )
+        return fail("torch", f"does not start within {TORCH_SECONDS:g} s", "is the driver well? try nvidia-smi")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         return fail("torch", f"cannot be imported: {reason}", "pip install --force-reinstall torch")
@@ -108,9 +100,7 @@ def torch_finding(facts: dict[str, object], has_driver: bool) -> Finding:
     if isinstance(names, list) and names:
         return ok("torch", f"{facts['version']} on {', '.join(map(str, names))}")
     if has_driver and facts["built_for"] is None:
-        return warn(
-            "torch", f"{facts['version']} cannot use this machine's GPU", "install a build of torch for CUDA"
-        )
+        return warn("torch", f"{facts['version']} cannot use this machine's GPU", "install a build of torch for CUDA")
     if has_driver:
         fix = f"update the NVIDIA driver to one for CUDA {facts['built_for']}"
         return warn("torch", f"{facts['version']} finds no GPU, and there is a driver", fix)
@@ -124,11 +114,7 @@ def disk(folder: Path) -> Finding:
     fix = "make room, or choose another --state-dir"
     if free < DISK_LEAST:
         return fail("disk", f"{size(free)} free at {there}", fix)
-    return (
-        ok("disk", f"{size(free)} free")
-        if free >= DISK_LOW
-        else warn("disk", f"{size(free)} free at {there}", fix)
-    )
+    return ok("disk", f"{size(free)} free") if free >= DISK_LOW else warn("disk", f"{size(free)} free at {there}", fix)
 
 
 def clock(folder: Path, now: float | None = None) -> Finding:

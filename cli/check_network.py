@@ -38,9 +38,7 @@ def port_finding(host: str, port: int) -> Finding:
             trial.bind((host, port))
     except OSError as error:
         text = f"{host} port {port}: {error.strerror or error}"
-        return fail(
-            "port", text, "end the program that holds it, or choose another with --listen or --tensor-port"
-        )
+        return fail("port", text, "end the program that holds it, or choose another with --listen or --tensor-port")
     return ok("port", f"{host} port {port} is free")
 
 
@@ -57,9 +55,7 @@ def contact_finding(address: str) -> Finding:
     """Whether one first contact accepts a connection."""
     place = host_port(address)
     if place is None:
-        return warn(
-            "bootstrap", f"{address} is not a TCP address", "take it from swarmd id --addresses over there"
-        )
+        return warn("bootstrap", f"{address} is not a TCP address", "take it from swarmd id --addresses over there")
     try:
         socket.create_connection(place, timeout=DIAL_SECONDS).close()
     except OSError as error:
@@ -80,9 +76,7 @@ def mdns(wanted: bool) -> Finding:
             group = socket.inet_aton(MDNS_GROUP) + socket.inet_aton("0.0.0.0")
             trial.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
     except OSError as error:
-        return warn(
-            "mdns", f"not possible here: {error.strerror or error}", "name a node with --bootstrap instead"
-        )
+        return warn("mdns", f"not possible here: {error.strerror or error}", "name a node with --bootstrap instead")
     return ok("mdns", "this machine can look for peers on the local network")
 
 

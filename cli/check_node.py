@@ -49,9 +49,7 @@ def socket(paths: Paths, node: NodeView) -> Finding:
     """The daemon answers; whether others could ask it too."""
     mode = stat.S_IMODE(os.stat(paths.control).st_mode)
     if mode & 0o077:
-        return fail(
-            "daemon", f"{paths.control} is open to other users (mode {mode:o})", f"chmod 600 {paths.control}"
-        )
+        return fail("daemon", f"{paths.control} is open to other users (mode {mode:o})", f"chmod 600 {paths.control}")
     return ok("daemon", f"process {node.pid} answers, {node.peers} peers")
 
 

@@ -88,9 +88,7 @@ def call(paths: Paths, method: str, *, wait: float = CALL_SECONDS, **params: obj
     raise DaemonUnreachable("the daemon closed the connection without an answer", hint="swarmd doctor")
 
 
-def stream(
-    paths: Paths, method: str, *, idle: float | None = None, **params: object
-) -> Iterator[dict[str, Any]]:
+def stream(paths: Paths, method: str, *, idle: float | None = None, **params: object) -> Iterator[dict[str, Any]]:
     """Ask, then yield results until the daemon closes; ``idle`` seconds between two results at most."""
     with Channel(paths, method, params) as channel:
         while not channel.ended:
@@ -112,21 +110,15 @@ def _connect(path: Path) -> socket.socket:
 
 def _unreachable(path: Path, error: OSError) -> DaemonUnreachable:
     if isinstance(error, FileNotFoundError):
-        return DaemonUnreachable(
-            "no daemon is running", hint=f"start one with: swarmd up   (looked at {path})"
-        )
+        return DaemonUnreachable("no daemon is running", hint=f"start one with: swarmd up   (looked at {path})")
     if isinstance(error, ConnectionRefusedError):
-        return DaemonUnreachable(
-            f"the daemon that owned {path} is gone", hint="start it again with: swarmd up"
-        )
+        return DaemonUnreachable(f"the daemon that owned {path} is gone", hint="start it again with: swarmd up")
     if isinstance(error, PermissionError):
         return DaemonUnreachable(
             f"{path} belongs to another user",
             hint="run as the user whose daemon it is, or name your own: --state-dir",
         )
-    return DaemonUnreachable(
-        f"cannot reach the daemon at {path}: {error.strerror or error}", hint="swarmd doctor"
-    )
+    return DaemonUnreachable(f"cannot reach the daemon at {path}: {error.strerror or error}", hint="swarmd doctor")
 
 
 def _result(line: bytes) -> dict[str, Any]:

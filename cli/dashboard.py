@@ -81,9 +81,7 @@ class Dashboard:
     def loop(self) -> None:
         """Draw and react until the person quits, or the run is over if that is enough."""
         keyboard = sys.stdin.fileno()
-        live = Live(
-            console=console(), screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-        )
+        live = Live(console=console(), screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         with _signals() as resized, key_mode(keyboard), live:
             self._draw(live)
             while self._open and not (self._until_over and self._feed.ended):

@@ -74,9 +74,7 @@ def stop(paths: Paths, timeout: float) -> None:
 
 def _refuse_second(paths: Paths) -> None:
     if _answers(paths):
-        raise StateError(
-            "a daemon is running already", hint="swarmd status; or stop it first with: swarmd down"
-        )
+        raise StateError("a daemon is running already", hint="swarmd status; or stop it first with: swarmd down")
 
 
 def _locked(paths: Paths) -> bool:

@@ -31,6 +31,4 @@ def _sentence(snapshot: Snapshot) -> str:
     if snapshot.run is None:
         idle = snapshot.node.idle_reason or "no run"
         return f"{when} {snapshot.node.peers} peers, {idle}"
-    return (
-        f"{when} {snapshot.run.name} {units.short_id(snapshot.run.run)} {report.progress_line(snapshot.run)}"
-    )
+    return f"{when} {snapshot.run.name} {units.short_id(snapshot.run.run)} {report.progress_line(snapshot.run)}"

@@ -24,14 +24,10 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         jobs = call(session_of(ctx).paths, "jobs", wait=1.0)["jobs"]
     except (SwarmdError, KeyError):
         return []
-    return [
-        (job["run"][:8], f"{job['name']} {job['state']}") for job in jobs if job["run"].startswith(incomplete)
-    ]
+    return [(job["run"][:8], f"{job['name']} {job['state']}") for job in jobs if job["run"].startswith(incomplete)]
 
 
-Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run id or its beginning.", autocompletion=complete_run)
-]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run id or its beginning.", autocompletion=complete_run)]
 
 jobs = typer.Typer(name="jobs", no_args_is_help=True, help="The runs of this node.")
 
@@ -44,20 +40,12 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     ctx: typer.Context,
-    job: Annotated[
-        Path | None, typer.Argument(metavar="JOB.toml", help="The job file.", show_default=False)
-    ] = None,
+    job: Annotated[Path | None, typer.Argument(metavar="JOB.toml", help="The job file.", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run ends.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Open the dashboard on it.")] = False,
-    local: Annotated[
-        bool, typer.Option("--local", help="Train in one process here, without a daemon.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --local: where the result goes.")
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a failed or stopped run.")
-    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Train in one process here, without a daemon.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="With --local: where the result goes.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a failed or stopped run.")] = None,
     json: Json = False,
 ) -> int:
     """Launch a training run, or go on with one."""
@@ -68,9 +56,7 @@ def train(
     if local:
         return launch.train_here(job, out, json)
     if out is not None:
-        raise UsageError(
-            "--out goes with --local", hint="a run's result is copied with: swarmd jobs fetch RUN DIR"
-        )
+        raise UsageError("--out goes with --local", hint="a run's result is copied with: swarmd jobs fetch RUN DIR")
     session = session_of(ctx)
     run = launch.submit(session, job) if job else str(session.ask("resume", run=resume)["run"])
     if watch and sys.stdout.isatty() and not json:
@@ -124,9 +110,7 @@ def show_logs(
     from swarmd.cli.client import CALL_SECONDS, stream
 
     printer = console()
-    for result in stream(
-        session_of(ctx).paths, "logs", idle=None if follow else CALL_SECONDS, run=run, follow=follow
-    ):
+    for result in stream(session_of(ctx).paths, "logs", idle=None if follow else CALL_SECONDS, run=run, follow=follow):
         if json:
             emit(result)
         else:
@@ -170,9 +154,7 @@ def fetch_run(
     if json:
         return emit({"run": view.run, "directory": str(to.resolve()), "files": files})
     line(str(to))
-    words(
-        f'{len(files)} files of {view.name} ({view.run[:8]})\n  next: swarmd sample {to} "Once upon a time"'
-    )
+    words(f'{len(files)} files of {view.name} ({view.run[:8]})\n  next: swarmd sample {to} "Once upon a time"')
 
 
 def _ask_run(session: Session, run: str) -> dict[str, Any]:

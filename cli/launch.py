@@ -33,14 +33,10 @@ def check(job: Path) -> None:
     try:
         size = job.stat().st_size
         if job.is_dir() or size > MAX_JOB_FILE_BYTES:
-            raise UsageError(
-                f"{job} is not a job file", hint="a job file is a small TOML file; see docs/job-file.md"
-            )
+            raise UsageError(f"{job} is not a job file", hint="a job file is a small TOML file; see docs/job-file.md")
         text = job.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(
-            f"there is no file {job}", hint="swarmd train JOB.toml; examples/ holds some"
-        ) from None
+        raise NotFound(f"there is no file {job}", hint="swarmd train JOB.toml; examples/ holds some") from None
     except UnicodeDecodeError as error:
         raise JobFileError(str(job), (f"not UTF-8 text: {error.reason} at byte {error.start}",)) from error
     parse_job(text, str(job))
@@ -54,9 +50,7 @@ def train_here(job: Path | None, out: Path | None, as_json: bool) -> int:
             hint="swarmd train JOB --local --out DIR",
         )
     if out is None:
-        raise UsageError(
-            "--local needs a folder for the result", hint=f"swarmd train {job} --local --out DIR"
-        )
+        raise UsageError("--local needs a folder for the result", hint=f"swarmd train {job} --local --out DIR")
     check(job)
     spawn.become("swarmd.train", ["local", str(job), *spawn.flags({"--out": out, "--json": as_json})])
 

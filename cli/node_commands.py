@@ -53,22 +53,14 @@ def up(
     ] = None,
     tensor_host: Annotated[str | None, typer.Option(metavar="IP", help="Where tensors arrive.")] = None,
     tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="The port for tensors.")] = None,
-    bootstrap: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")
-    ] = None,
-    no_mdns: Annotated[
-        bool, typer.Option("--no-mdns", help="Do not look for peers on this local network.")
-    ] = False,
+    bootstrap: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")] = None,
+    no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Do not look for peers on this local network.")] = False,
     name: Annotated[str | None, typer.Option(help="What people call this node.")] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps ...")
-    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps ...")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one stage.")] = None,
     price: Annotated[int | None, typer.Option(min=0, help="Micro-credits per 10^12 operations.")] = None,
     accept: Annotated[Accept | None, typer.Option(help="Whose jobs to take.")] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option(metavar="PEER", help="Take this peer's jobs. Repeatable.")
-    ] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Take this peer's jobs. Repeatable.")] = None,
     max_stages: Annotated[int | None, typer.Option(min=0, help="Stages to hold at once.")] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory to offer, as 8GiB.")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="HOST:PORT|off", help="Prometheus metrics.")] = None,
@@ -140,9 +132,7 @@ def status(ctx: typer.Context, json: Json = False) -> None:
 def identify(
     ctx: typer.Context,
     json: Json = False,
-    addresses: Annotated[
-        bool, typer.Option("--addresses", "-a", help="What others' --bootstrap takes.")
-    ] = False,
+    addresses: Annotated[bool, typer.Option("--addresses", "-a", help="What others' --bootstrap takes.")] = False,
 ) -> None:
     """This node's peer id, for another node's --allow."""
     from swarmd.cli import answers
@@ -170,9 +160,7 @@ def peers(ctx: typer.Context, json: Json = False) -> None:
 def gpus(
     ctx: typer.Context,
     json: Json = False,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Measure this machine now, without a daemon.")
-    ] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Measure this machine now, without a daemon.")] = False,
 ) -> None:
     """The devices of this node and its peers, fastest first."""
     from swarmd.cli import spawn

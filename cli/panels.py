@@ -39,9 +39,7 @@ def panel(content: RenderableType, title: str | Text, *, note: str = "", style: 
 
 def header(view: RunView, node: NodeView, width: int) -> Panel:
     """Job, state, progress and the figures that matter most: five lines."""
-    title = Text.assemble(
-        (f"{view.name} ", STRONG), (f"{units.short_id(view.run)} ", DIM), tables.state(view.state)
-    )
+    title = Text.assemble((f"{view.name} ", STRONG), (f"{units.short_id(view.run)} ", DIM), tables.state(view.state))
     counted = f"{node.peers} peer" if node.peers == 1 else f"{node.peers} peers"
     inner = width - 4
     return panel(
@@ -94,9 +92,7 @@ def _phases(state: str, width: int) -> Text:
         for index, name in enumerate(phases)
     ]
     line = Text("  ").join(parts)
-    return (
-        line if line.cell_len <= width else Text(f"● {state}, phase {at + 1} of {len(phases)}", style=ACCENT)
-    )
+    return line if line.cell_len <= width else Text(f"● {state}, phase {at + 1} of {len(phases)}", style=ACCENT)
 
 
 def _now(is_now: bool) -> str:
@@ -124,17 +120,13 @@ def peer_list(peers: Sequence[PeerView], own: str, rows: int) -> Panel:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, justify="right")
-    others = sorted(
-        (peer for peer in peers if peer.peer != own), key=lambda peer: (not peer.connected, peer.name)
-    )
+    others = sorted((peer for peer in peers if peer.peer != own), key=lambda peer: (not peer.connected, peer.name))
     for peer in others[:rows]:
         sign = Text("●", style=GOOD) if peer.connected else Text("○", style=DIM)
         ping = "" if peer.round_trip_ms is None else f"{peer.round_trip_ms:.0f} ms"
         table.add_row(sign, peer.name, Text(ping, style=DIM), units.flops(peer.device.flops))
     left = len(others) - rows
-    return panel(
-        table if others else Text("none yet", style=DIM), "peers", note=f"{left} more: 3" if left > 0 else ""
-    )
+    return panel(table if others else Text("none yet", style=DIM), "peers", note=f"{left} more: 3" if left > 0 else "")
 
 
 def event_log(events: Sequence[EventView], rows: int) -> Panel:
@@ -146,9 +138,7 @@ def event_log(events: Sequence[EventView], rows: int) -> Panel:
 def result(view: RunView) -> Panel:
     """Where the result of an ended run is, and what to type next: four lines."""
     lines = [_one_line(Text.assemble(("files  ", DIM), view.directory))]
-    lines += [
-        _one_line(Text.assemble(("next   ", DIM), (report.what_next(view).splitlines()[0].strip(), ACCENT)))
-    ]
+    lines += [_one_line(Text.assemble(("next   ", DIM), (report.what_next(view).splitlines()[0].strip(), ACCENT)))]
     return panel(Group(*lines), "result")
 
 

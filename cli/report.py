@@ -86,14 +86,8 @@ def _facts(view: RunView) -> list[tuple[str, str | Text]]:
 def _curve(view: RunView) -> list[tuple[str, str | Text]]:
     if view.loss is None:
         return []
-    line = Text.assemble(
-        units.loss(view.loss), "  ", (sparkline([y for _, y in view.losses], _SPARK), ACCENT)
-    )
-    held_out = (
-        [("held out", f"{units.loss(view.evals[-1][1])}  at step {view.evals[-1][0]:,}")]
-        if view.evals
-        else []
-    )
+    line = Text.assemble(units.loss(view.loss), "  ", (sparkline([y for _, y in view.losses], _SPARK), ACCENT))
+    held_out = [("held out", f"{units.loss(view.evals[-1][1])}  at step {view.evals[-1][0]:,}")] if view.evals else []
     return [("loss", line), *held_out]
 
 
@@ -101,6 +95,4 @@ def _speed(view: RunView) -> list[tuple[str, str | Text]]:
     if not view.elapsed:
         return []
     left = f", {units.duration(view.eta)} left" if view.eta is not None and view.state == "training" else ""
-    return [
-        ("speed", f"{units.speed(view.tokens_per_s_mean)} tok/s over {units.duration(view.elapsed)}{left}")
-    ]
+    return [("speed", f"{units.speed(view.tokens_per_s_mean)} tok/s over {units.duration(view.elapsed)}{left}")]

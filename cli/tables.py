@@ -27,19 +27,13 @@ def columns(*titles: str) -> Table:
     """A table without lines; a title that begins with ``>`` names a column of numbers."""
     table = Table(box=None, header_style=DIM, pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        table.add_column(
-            title.removeprefix(">"), justify="right" if title.startswith(">") else "left", no_wrap=True
-        )
+        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", no_wrap=True)
     return table
 
 
 def node(view: NodeView) -> Table:
     """What ``swarmd status`` says."""
-    activity = (
-        Text(f"a stage of {', '.join(map(units.short_id, view.hosting))}", style=GOOD)
-        if view.hosting
-        else None
-    )
+    activity = Text(f"a stage of {', '.join(map(units.short_id, view.hosting))}", style=GOOD) if view.hosting else None
     first, *others = view.addresses or ("none yet",)
     return grid(
         [
@@ -69,9 +63,7 @@ def device_line(device: DeviceView | None) -> str:
 
 def peers(views: Sequence[PeerView]) -> Table:
     """What ``swarmd peers`` says."""
-    table = columns(
-        "", "peer", "name", "device", ">memory", ">speed", ">price", "accepts", ">ping", ">advert"
-    )
+    table = columns("", "peer", "name", "device", ">memory", ">speed", ">price", "accepts", ">ping", ">advert")
     for view in sorted(views, key=lambda each: (not each.connected, each.name)):
         table.add_row(
             Text("●", style=GOOD) if view.connected else Text("○", style=DIM),
@@ -128,9 +120,7 @@ def runs(views: Sequence[RunView]) -> Table:
 def stages(views: Sequence[StageView], slowest: int | None = None, *, compact: bool = False) -> Table:
     """Who holds which layers, and how fast; ``compact`` keeps to what fits in 76 columns."""
     wide = () if compact else (">sent", ">received", ">cpu")
-    table = columns(
-        ">#", "peer", "device", ">layers", ">step", ">busy", ">fwd ms", ">bwd ms", ">Mbit/s", *wide
-    )
+    table = columns(">#", "peer", "device", ">layers", ">step", ">busy", ">fwd ms", ">bwd ms", ">Mbit/s", *wide)
     for view in views:
         table.add_row(*_stage_cells(view)[: len(table.columns)], style=BAD if view.index == slowest else None)
     return table

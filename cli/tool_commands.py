@@ -28,9 +28,7 @@ def top(
     ctx: typer.Context,
     run: Annotated[
         str | None,
-        typer.Argument(
-            metavar="RUN", help="A run id or its beginning; else the newest.", autocompletion=complete_run
-        ),
+        typer.Argument(metavar="RUN", help="A run id or its beginning; else the newest.", autocompletion=complete_run),
     ] = None,
     every: Annotated[float, typer.Option(min=0.1, max=3600.0, help="Seconds between two updates.")] = 0.5,
     once: Annotated[bool, typer.Option("--once", help="Print one frame.")] = False,
@@ -91,7 +89,4 @@ def check_config(ctx: typer.Context, json: Json = False) -> None:
     settings.local(paths, os.environ)
     if json:
         return emit({"path": str(paths.config), "exists": paths.config.exists(), "ok": True})
-    words(
-        f"{paths.config}: "
-        + ("ok" if paths.config.exists() else "no such file, so every setting has its default")
-    )
+    words(f"{paths.config}: " + ("ok" if paths.config.exists() else "no such file, so every setting has its default"))

@@ -70,9 +70,7 @@ def _body(snapshot: Snapshot | None, screen: Screen, width: int, height: int) ->
     if screen.help:
         return [Layout(panels.help_panel())]
     if snapshot is None:
-        return [
-            Layout(panels.panel(Text(screen.notice or "connecting to the daemon …", style=DIM), "swarmd"))
-        ]
+        return [Layout(panels.panel(Text(screen.notice or "connecting to the daemon …", style=DIM), "swarmd"))]
     if screen.view == "peers":
         return [Layout(panels.panel(tables.peers(snapshot.peers), f"peers ({len(snapshot.peers)})"))]
     if screen.view == "events":
@@ -135,9 +133,7 @@ def _strip_height(run: RunView, spare: int) -> int:
     return STRIP_HEIGHT if spare >= STRIP_HEIGHT + _BORDER else 1
 
 
-def _bottom(
-    snapshot: Snapshot, run: RunView, screen: Screen, width: int, height: int, *, roomy: bool
-) -> Layout:
+def _bottom(snapshot: Snapshot, run: RunView, screen: Screen, width: int, height: int, *, roomy: bool) -> Layout:
     if width < 100 or not roomy:
         return Layout(_loss(run, screen.speeds, width, height, with_speed=height >= 9), size=height)
     side = min(52, width * 2 // 5)
@@ -149,9 +145,7 @@ def _bottom(
     return area
 
 
-def _loss(
-    run: RunView, speeds: tuple[float, ...], width: int, height: int, *, with_speed: bool
-) -> RenderableType:
+def _loss(run: RunView, speeds: tuple[float, ...], width: int, height: int, *, with_speed: bool) -> RenderableType:
     chart = loss_chart(run, width - 4, height - _BORDER - with_speed)
     note = f"◆ held out {units.loss(run.evals[-1][1])} at step {run.evals[-1][0]:,}" if run.evals else ""
     content = Group(chart, speed_line(speeds, width - 4)) if with_speed and speeds else chart
@@ -169,9 +163,7 @@ def _side(snapshot: Snapshot, run: RunView, screen: Screen, width: int, height: 
     left = height - _SPEED_PANEL
     others = max(1, min(6, sum(peer.peer != snapshot.node.peer for peer in snapshot.peers)))
     if left - others - _BORDER >= _EVENTS_LEAST:
-        parts.append(
-            Layout(panels.peer_list(snapshot.peers, snapshot.node.peer, others), size=others + _BORDER)
-        )
+        parts.append(Layout(panels.peer_list(snapshot.peers, snapshot.node.peer, others), size=others + _BORDER))
         left -= others + _BORDER
     parts.append(Layout(panels.event_log(snapshot.events, left - _BORDER)))
     column = Layout()

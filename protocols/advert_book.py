@@ -79,9 +79,7 @@ class AdvertBook:
         self.counters: Counter[str] = Counter()
         """How many adverts were ``new``, ``same``, ``own``, ``evicted``, or refused, by reason."""
 
-    def accept(
-        self, raw: bytes, now: float, *, owner: PeerId | None = None, source: PeerId = UNKNOWN
-    ) -> Outcome:
+    def accept(self, raw: bytes, now: float, *, owner: PeerId | None = None, source: PeerId = UNKNOWN) -> Outcome:
         """Take in an advert, if it is good.
 
         Args:

@@ -201,9 +201,7 @@ def as_json(view: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the views
 def run_view(obj: dict[str, Any]) -> RunView:
     """A RunView from its JSON object."""
     stages = tuple(StageView(**stage) for stage in obj["stages"])
-    points = {
-        name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")
-    }
+    points = {name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")}
     known: dict[str, Any] = {**obj, **points, "stages": stages}
     return RunView(**known)
 

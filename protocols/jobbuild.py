@@ -65,9 +65,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             threads=settings.get("numerics.threads", int),
         ),
         wire=WireSpec(forward=settings.get("wire.codec", str), backward=settings.get("wire.codec", str)),
-        run=RunTable(
-            min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)
-        ),
+        run=RunTable(min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)),
     )
 
 

@@ -96,11 +96,7 @@ BY_SPEC: dict[str, Field] = {field.spec: field for field in FIELDS if field.spec
 TABLES: tuple[str, ...] = tuple(dict.fromkeys(field.table for field in FIELDS if field.table))
 
 OTHER_NAMES: dict[str, str] = {
-    **{
-        field.spec.rpartition(".")[2]: field.dotted
-        for field in FIELDS
-        if field.spec.rpartition(".")[2] != field.key
-    },
+    **{field.spec.rpartition(".")[2]: field.dotted for field in FIELDS if field.spec.rpartition(".")[2] != field.key},
     "epochs": "steps",
     "learning_rate": "optimizer.lr",
     "min_learning_rate": "optimizer.min_lr",

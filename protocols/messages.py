@@ -218,9 +218,7 @@ class Profiled:
     numerics: str
 
     def __post_init__(self) -> None:
-        if not all(
-            0 < each < 1 << 50 for each in (self.layer_ns, self.embed_ns, self.head_ns, self.memory_bytes)
-        ):
+        if not all(0 < each < 1 << 50 for each in (self.layer_ns, self.embed_ns, self.head_ns, self.memory_bytes)):
             raise ValueError("a profile without a positive time or memory")
         if not 0 <= self.uplink_bytes_per_s < 1 << 50 or len(self.numerics) > 200:
             raise ValueError("a profile with an absurd uplink or class")

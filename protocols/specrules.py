@@ -178,9 +178,7 @@ def schedule_faults(schedule: ScheduleSpec, optimizer: OptimizerSpec, batch: Bat
         yield Fault("optimizer.warmup_steps", warmup, problem, ("optimizer.warmup_steps", "schedule.steps"))
     if float(optimizer.min_lr) > float(optimizer.lr):
         problem = f"is over lr ({optimizer.lr}); use at most {optimizer.lr}"
-        yield Fault(
-            "optimizer.min_lr", float(optimizer.min_lr), problem, ("optimizer.min_lr", "optimizer.lr")
-        )
+        yield Fault("optimizer.min_lr", float(optimizer.min_lr), problem, ("optimizer.min_lr", "optimizer.lr"))
     if schedule.eval_windows % size:
         below = schedule.eval_windows // size * size
         use = f"{below} or {below + size}" if below else f"{size}"

@@ -203,10 +203,7 @@ def tile_root(payload: bytes | bytearray | memoryview, shape: tuple[int, ...], d
     tile = shape[-1] * ITEM_BYTES[dtype] * TILE_ROWS
     level = [_leaf(view[at : at + tile]) for at in range(0, len(view), tile)]
     while len(level) > 1:
-        paired = [
-            blake3(b"\1" + left + right).digest()
-            for left, right in zip(level[::2], level[1::2], strict=False)
-        ]
+        paired = [blake3(b"\1" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
         level = paired + level[len(paired) * 2 :]
     return level[0]
 

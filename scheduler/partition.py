@@ -109,10 +109,7 @@ class _Search:
         return sum(role.layers for role in team) >= self.model.layers
 
     def _offers(self, period: float) -> list[Offer]:
-        return [
-            Offer({place: bisect_right(times, period) for place, times in table.items()})
-            for table in self._times
-        ]
+        return [Offer({place: bisect_right(times, period) for place, times in table.items()}) for table in self._times]
 
     def _time_table(self, worker: WorkerProfile, place: Place) -> list[float]:
         fitting = worker.fitting_layers(self.model, place)
@@ -130,9 +127,7 @@ def _trimmed(search: _Search, team: tuple[Role, ...]) -> list[_Share]:
     """Exactly the model's layers: the surplus is cut away where the time is longest."""
     shares = [_Share(search.workers[role.worker], role.place, role.layers) for role in team]
     for _ in range(sum(share.layers for share in shares) - search.model.layers):
-        longest = max(
-            (i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: _time(search, shares[i])
-        )
+        longest = max((i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: _time(search, shares[i]))
         shares[longest] = replace(shares[longest], layers=shares[longest].layers - 1)
     return shares
 

@@ -196,9 +196,7 @@ def offer(state: RunState, peers: Iterable[PeerId], now: float) -> RunState:
     """Peers that were sent the offer join as OFFERED."""
     known = {peer for peer, _ in state.members}
     new = tuple((peer, Standing.OFFERED) for peer in peers if peer not in known)
-    return replace(
-        state, members=state.members + new, heard=state.heard + tuple((peer, now) for peer, _ in new)
-    )
+    return replace(state, members=state.members + new, heard=state.heard + tuple((peer, now) for peer, _ in new))
 
 
 def apply(event: Event, state: RunState, now: float) -> RunState:
@@ -211,9 +209,7 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
         case Moved(peer, standing):
             return _hear(_move(state, peer, standing), peer, now)
         case Refusal(peer, reason):
-            return replace(
-                _move(state, peer, Standing.OUT), declined=(*state.declined, f"{short(peer)}: {reason}")
-            )
+            return replace(_move(state, peer, Standing.OUT), declined=(*state.declined, f"{short(peer)}: {reason}"))
         case Lost(peer, reason):
             return _lose(state, peer, reason)
         case Planned(stages):

@@ -119,9 +119,7 @@ class BlobWriter:
         try:
             self._file.write(piece)
         except OSError as error:
-            raise StateError(
-                f"cannot write {self._place}: {error.strerror}", hint="free disk space"
-            ) from error
+            raise StateError(f"cannot write {self._place}: {error.strerror}", hint="free disk space") from error
 
     def commit(self) -> None:
         """Keep the blob. Raises ProtocolViolation if it is not what its name says."""

@@ -28,9 +28,7 @@ NOT_SETTINGS = ("SWARMD_STATE_DIR",)
 
 
 def _host_name() -> str:
-    printable = "".join(
-        letter for letter in socket.gethostname() if letter.isascii() and letter.isprintable()
-    )
+    printable = "".join(letter for letter in socket.gethostname() if letter.isascii() and letter.isprintable())
     return printable[:MAX_NAME_BYTES] or "node"
 
 
@@ -146,9 +144,7 @@ def _checked(name: str, value: object, where: str) -> object:
     try:
         return RULES[name](value)
     except ValueError as error:
-        raise UsageError(
-            f"{where}{name} = {_brief(value)} will not do", hint=f"{name} must be {error}"
-        ) from error
+        raise UsageError(f"{where}{name} = {_brief(value)} will not do", hint=f"{name} must be {error}") from error
 
 
 def _brief(value: object) -> str:

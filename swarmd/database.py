@@ -98,9 +98,7 @@ async def serve_database(
         connection.close()
 
 
-async def _write_all(
-    connection: sqlite3.Connection, path: Path, receive: trio.MemoryReceiveChannel[_Request]
-) -> None:
+async def _write_all(connection: sqlite3.Connection, path: Path, receive: trio.MemoryReceiveChannel[_Request]) -> None:
     batch: list[_Request] = []
     thread = trio.CapacityLimiter(1)
     try:

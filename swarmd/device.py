@@ -10,12 +10,12 @@ from typing import Any
 import trio
 
 from swarmd import __version__
+from swarmd.children import run_child
 from swarmd.config import Config
 from swarmd.log import EventLog
 from swarmd.protocols.advert import DeviceAdvert
 from swarmd.protocols.control import DeviceView
 from swarmd.protocols.errors import SwarmdError
-from swarmd.runs.children import run_child
 
 
 class Device:
@@ -62,9 +62,7 @@ class Device:
         )
 
     async def _measure(self) -> DeviceView:
-        answer = await run_child(
-            "probe", "--device", self._config.device, "--threads", str(self._config.threads)
-        )
+        answer = await run_child("probe", "--device", self._config.device, "--threads", str(self._config.threads))
         return DeviceView(**answer)
 
 

@@ -126,9 +126,7 @@ def open_key_file(place: Path) -> int:
 
 def _check_key_file(place: Path, facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
-        raise StateError(
-            f"the key {place} is not a plain file", hint="move it away and put the key file there"
-        )
+        raise StateError(f"the key {place} is not a plain file", hint="move it away and put the key file there")
     check_private(place, facts, "600")
     if facts.st_size > MAX_KEY_FILE_BYTES:
         raise _damaged(place)

@@ -26,9 +26,7 @@ FIELDS = ("name", "genesis", "psk")
 
 def is_network_name(name: str) -> bool:
     """Whether a text can name a network."""
-    return 1 <= len(name) <= MAX_NAME and all(
-        letter in "abcdefghijklmnopqrstuvwxyz0123456789-" for letter in name
-    )
+    return 1 <= len(name) <= MAX_NAME and all(letter in "abcdefghijklmnopqrstuvwxyz0123456789-" for letter in name)
 
 
 @dataclass(frozen=True, slots=True)

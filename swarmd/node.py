@@ -88,9 +88,7 @@ class Node:
         self._leases = Leases(self._paths.leases)
         self._tensors = TensorListener(self._config.tensor_host, self._config.tensor_port)
         self._tensor_port = 0
-        self._own = OwnAdvert(
-            self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time
-        )
+        self._own = OwnAdvert(self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time)
 
     async def start(self, records: RecordStore) -> None:
         """Start every service, say that the node is ready, then learn what the device can do."""

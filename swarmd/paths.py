@@ -120,9 +120,7 @@ def private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise StateError(
-            f"{folder} is not a folder", hint="move it away or choose another --state-dir"
-        ) from None
+        raise StateError(f"{folder} is not a folder", hint="move it away or choose another --state-dir") from None
     except OSError as error:
         raise StateError(
             f"cannot make the folder {folder}: {error.strerror}", hint="choose a --state-dir you can write to"
@@ -139,9 +137,7 @@ def check_private_folder(folder: Path) -> None:
     try:
         facts = os.lstat(folder)
     except OSError as error:
-        raise StateError(
-            f"cannot read {folder}: {error.strerror}", hint="start the daemon: swarmd up"
-        ) from error
+        raise StateError(f"cannot read {folder}: {error.strerror}", hint="start the daemon: swarmd up") from error
     if not stat.S_ISDIR(facts.st_mode):
         raise StateError(f"{folder} is not a folder", hint="move it away or choose another --state-dir")
     check_private(folder, facts, "700")

@@ -127,9 +127,7 @@ def bootstrap_address(value: object) -> str:
     try:
         contact = parse_contact(value if isinstance(value, str) else "")
     except UsageError as error:
-        raise ValueError(
-            "an address as `swarmd status` shows it: /ip4/192.0.2.7/tcp/4801/p2p/12D3Koo..."
-        ) from error
+        raise ValueError("an address as `swarmd status` shows it: /ip4/192.0.2.7/tcp/4801/p2p/12D3Koo...") from error
     return f"{contact.addresses[0]}/p2p/{contact.peer}"
 
 

@@ -13,9 +13,7 @@ from swarmd.protocols.errors import StateError
 
 BUSY_SECONDS = 5.0
 MAX_WAL_BYTES = 8 << 20
-_MOVE_AWAY = (
-    "stop the daemon, move the file away (with its -wal and -shm) and start again; results under runs/ stay"
-)
+_MOVE_AWAY = "stop the daemon, move the file away (with its -wal and -shm) and start again; results under runs/ stay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,7 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     except OSError as error:
         raise _cannot_open(path, error.strerror) from error
     with explained(path):
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _check(connection, path, schema)
             _bring_up_to_date(connection, schema)
@@ -114,9 +110,7 @@ def _state_error(path: Path, error: sqlite3.Error) -> StateError:
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return _cannot_open(path, str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StateError(
-                f"another program holds {path}", hint="close what else has it open, then try again"
-            )
+            return StateError(f"another program holds {path}", hint="close what else has it open, then try again")
         case _:
             return StateError(f"{path} failed: {error}", hint="check the disk, then start the daemon again")
 

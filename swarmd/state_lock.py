@@ -45,9 +45,7 @@ def _folder_lock(place: Path) -> Iterator[None]:
     try:
         if not _take(handle):
             owner = os.read(handle, 20).decode("ascii", "replace").strip()
-            raise StateError(
-                f"a daemon (process {owner or 'unknown'}) already uses {place.parent}", hint=_HINT
-            )
+            raise StateError(f"a daemon (process {owner or 'unknown'}) already uses {place.parent}", hint=_HINT)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -61,9 +59,7 @@ def _key_lock(place: Path) -> Iterator[None]:
     try:
         if not _take(handle):
             owner = _holder(os.fstat(handle).st_ino) or "unknown"
-            raise StateError(
-                f"a daemon (process {owner}) already uses the key {place} from another folder", hint=_HINT
-            )
+            raise StateError(f"a daemon (process {owner}) already uses the key {place} from another folder", hint=_HINT)
         yield
     finally:
         os.close(handle)

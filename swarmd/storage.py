@@ -141,9 +141,7 @@ class Storage:
     async def run(self, prefix: str) -> StoredRun:
         """The run whose id starts so. Raises NotFound, or UsageError where several do or it is too short."""
         if len(prefix) < MIN_PREFIX:
-            raise UsageError(
-                f"{prefix!r} is too short for a run", hint=f"give {MIN_PREFIX} characters or more"
-            )
+            raise UsageError(f"{prefix!r} is too short for a run", hint=f"give {MIN_PREFIX} characters or more")
         found = await self._database.read(
             lambda db: _runs(db, "WHERE substr(id, 1, ?) = ? LIMIT 2", len(prefix), prefix)
         )
@@ -183,8 +181,7 @@ class Storage:
     ) -> tuple[tuple[int, EventView], ...]:
         """The oldest events numbered above ``after``, with their numbers; of one run only if it is given."""
         sql = (
-            "SELECT id, time, level, run, text FROM events WHERE id > ? AND (? IS NULL OR run = ?) "
-            "ORDER BY id LIMIT ?"
+            "SELECT id, time, level, run, text FROM events WHERE id > ? AND (? IS NULL OR run = ?) ORDER BY id LIMIT ?"
         )
         rows = await self._database.read(lambda db: db.execute(sql, (after, run, run, limit)).fetchall())
         return tuple((row[0], EventView(time=row[1], level=row[2], run=row[3], text=row[4])) for row in rows)
@@ -260,8 +257,7 @@ def _insert_event(db: sqlite3.Connection, event: EventView) -> int:
 def _insert_advert(db: sqlite3.Connection, peer: PeerId, raw: bytes, now: float) -> None:
     db.execute("INSERT OR REPLACE INTO adverts (peer, raw, updated) VALUES (?, ?, ?)", (peer, raw, now))
     db.execute(
-        "DELETE FROM adverts WHERE peer IN "
-        "(SELECT peer FROM adverts ORDER BY updated DESC, peer LIMIT -1 OFFSET ?)",
+        "DELETE FROM adverts WHERE peer IN (SELECT peer FROM adverts ORDER BY updated DESC, peer LIMIT -1 OFFSET ?)",
         (ADVERTS_KEPT,),
     )
 

@@ -58,9 +58,7 @@ def read_toml(path: Path) -> TomlFile | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", hint=f"make {path} a file you can read"
-        ) from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"make {path} a file you can read") from error
     if len(raw) > MAX_FILE_BYTES:
         raise UsageError(f"{path} is over {MAX_FILE_BYTES} bytes", hint="a settings file is a few lines")
     return _parse(path, raw)
@@ -73,8 +71,6 @@ def _parse(path: Path, raw: bytes) -> TomlFile:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text: {error.reason}", hint="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{path} is not TOML: {error}", hint='a setting is written: name = "value"'
-        ) from error
+        raise UsageError(f"{path} is not TOML: {error}", hint='a setting is written: name = "value"') from error
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deep", hint="a settings file is a few lines") from error

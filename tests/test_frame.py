@@ -21,11 +21,7 @@ FOR_THE_CLI = {"cli", "protocols", "paths", "config"}
 
 def modules() -> set[str]:
     """Every module and package directly in swarmd."""
-    files = (
-        path
-        for path in (ROOT / "swarmd").iterdir()
-        if path.suffix == ".py" or (path / "__init__.py").exists()
-    )
+    files = (path for path in (ROOT / "swarmd").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
     return {path.stem for path in files} - {"__init__"}
 
 
@@ -40,9 +36,7 @@ class TestLayers:
         assert layers == modules()
 
     def test_every_module_but_the_shared_ones_is_kept_from_the_cli(self):
-        assert set(CONTRACTS["cli"]["forbidden_modules"]) == {
-            f"swarmd.{name}" for name in modules() - FOR_THE_CLI
-        }
+        assert set(CONTRACTS["cli"]["forbidden_modules"]) == {f"swarmd.{name}" for name in modules() - FOR_THE_CLI}
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
@@ -212,13 +206,9 @@ class TestDocuments:
         text = (ROOT / path).read_text()
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
         missing = [link for link in links if not ((ROOT / path).parent / link).exists()]
-        code = re.findall(
-            r"`((?:protocols|scheduler|cli|swarmd|tests|tools|docs|requirements)/[\w./-]*)`", text
-        )
+        code = re.findall(r"`((?:protocols|scheduler|cli|swarmd|tests|tools|docs|requirements)/[\w./-]*)`", text)
         assert missing + [name for name in code if not (ROOT / name).exists()] == []
 
     def test_the_map_names_every_module(self):
         text = (ROOT / "docs/architecture.md").read_text()
-        assert {
-            name for name in modules() if f"`{name}" not in text and f"swarmd/{name}" not in text
-        } == set()
+        assert {name for name in modules() if f"`{name}" not in text and f"swarmd/{name}" not in text} == set()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swarmd.cli.demo.show import replace_line
 from swarmd.cli.spawn import module_command
 from swarmd.protocols.errors import StateError, by_code
 
@@ -25,7 +26,7 @@ class LocalRun:
 
 def local_run(job: Path, out: Path) -> LocalRun:
     """Train a job with the plain loop. Raises the error it names."""
-    answer = _train("local", str(job), "--out", str(out), "--json")
+    answer = _train("local", str(job), "--out", str(out), "--json", "--progress")
     return LocalRun(*(answer[name] for name in ("loss", "bigram_loss", "tokens_per_s", "weights_sha256")))
 
 
@@ -42,10 +43,16 @@ def sha256_of(path: Path) -> str:
 
 
 def _train(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(module_command("swarmd.train", arguments), stdout=subprocess.PIPE, check=False)
-    lines = done.stdout.decode(errors="replace").strip().splitlines()
+    command = module_command("swarmd.train", arguments)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stderr:
+            replace_line(line.strip())
+        lines = process.stdout.read().strip().splitlines()
+    replace_line("")
     if not lines:
-        raise StateError(f"swarmd.train {arguments[0]} ended with exit code {done.returncode} and no result")
+        raise StateError(f"swarmd.train {arguments[0]} ended with exit code {process.returncode} and no result")
     answer: dict[str, Any] = json.loads(lines[-1])
     if "error" in answer:
         raise by_code(answer["error"]["code"], answer["error"]["message"], answer["error"]["hint"])

@@ -36,6 +36,13 @@ class Show:
         return _follow(paths, run, quiet=self.live)
 
 
+def replace_line(text: str) -> None:
+    """Show a line of progress in place of the last one; nothing without a terminal."""
+    if is_live(sys.stderr):
+        sys.stderr.write(f"\r\x1b[K{text[:100]}")
+        sys.stderr.flush()
+
+
 def show_for(*, as_json: bool) -> Show:
     """The way this terminal allows."""
     return Show(live=not as_json and is_live(sys.stdout) and sys.stdin.isatty())

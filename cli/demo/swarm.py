@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from swarmd.cli.client import call
 from swarmd.cli.spawn import module_command
@@ -91,9 +91,7 @@ class LocalSwarm:
                 return status
             self._check_alive()
             if time.monotonic() > deadline:
-                raise TimedOut(
-                    f"{node.name} did not start within {START_SECONDS:.0f} s", hint=self._log(node)
-                )
+                raise TimedOut(f"{node.name} did not start within {START_SECONDS:.0f} s", hint=self._log(node))
             time.sleep(_LOOK_EVERY)
 
     def _check_alive(self) -> None:

@@ -19,9 +19,7 @@ from swarmd.compute.memory import SlotMemory, unnamed_file
 from swarmd.compute.messages import FROM_WORKER, TO_WORKER
 from swarmd.protocols.errors import SwarmdError
 
-OpenCompute = Callable[
-    [SlotLayout, Path, int, str, Callable[[object], None]], AbstractAsyncContextManager["Compute"]
-]
+OpenCompute = Callable[[SlotLayout, Path, int, str, Callable[[object], None]], AbstractAsyncContextManager["Compute"]]
 """``open_compute``, or another way of running a worker."""
 
 GONE = object()
@@ -56,9 +54,7 @@ async def open_compute(
     channel = Channel(ours, TO_WORKER, FROM_WORKER)
     process = await _spawn(theirs, handle, layout, blobs, threads, device)
     theirs.close()
-    reader = threading.Thread(
-        target=read_until_gone, args=(channel, on_message), name="compute-reader", daemon=True
-    )
+    reader = threading.Thread(target=read_until_gone, args=(channel, on_message), name="compute-reader", daemon=True)
     reader.start()
     try:
         yield Compute(process.pid, channel, memory)

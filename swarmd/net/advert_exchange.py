@@ -59,9 +59,7 @@ class AdvertExchange:
 
     async def swap(self, peer: PeerId) -> bool:
         """Hand over our advert and take in the peer's; whether we hold a live one now. Raises RemoteError."""
-        answer = await call(
-            self._transport, peer, ADVERT_PROTOCOL, GetAdvert(self._own.raw), OwnAdvertIs, timeout=5.0
-        )
+        answer = await call(self._transport, peer, ADVERT_PROTOCOL, GetAdvert(self._own.raw), OwnAdvertIs, timeout=5.0)
         self.counters["adverts_swapped"] += 1
         if answer.advert:
             self.take_in(answer.advert, owner=peer, source=peer)

@@ -157,9 +157,7 @@ class Links:
     def _retry_of(self, peer: PeerId) -> Retry[PeerId]:
         return self._bootstrap_retry if peer in self._first_contacts else self._retry
 
-    def _start(
-        self, nursery: trio.Nursery, peer: PeerId, task: Callable[..., Awaitable[None]], *args: Contact
-    ) -> None:
+    def _start(self, nursery: trio.Nursery, peer: PeerId, task: Callable[..., Awaitable[None]], *args: Contact) -> None:
         self._busy.add(peer)
         nursery.start_soon(self._guarded, peer, task, *args)
 

@@ -106,9 +106,7 @@ def _multiaddress(host: str, port: int) -> str:
     return f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}"
 
 
-def _hand_over(
-    token: trio.lowlevel.TrioToken, send: trio.MemorySendChannel[Contact], contact: Contact
-) -> None:
+def _hand_over(token: trio.lowlevel.TrioToken, send: trio.MemorySendChannel[Contact], contact: Contact) -> None:
     def put() -> None:
         try:
             send.send_nowait(contact)
@@ -154,9 +152,7 @@ class _Session:
         except (OSError, Error) as error:  # its loop is late on a loaded machine, or the network is gone
             _LOG.debug("no goodbye on the local network: %s", error)
 
-    def _on_change(
-        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
-    ) -> None:
+    def _on_change(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         """Called by the browser, in its thread, whenever a name appears, changes or goes."""
         if state_change.name == "Removed":  # the link to it, if there is one, knows better
             return

@@ -75,9 +75,7 @@ class OwnAdvert:
     def _issue(self, described: Advert) -> None:
         now = self._clock()
         self._sequence = max(self._sequence + 1, int(now * 1000))  # rises across restarts too
-        advert = replace(
-            described, sequence=self._sequence, issued_at=int(now), expires_at=int(now) + self._lifetime
-        )
+        advert = replace(described, sequence=self._sequence, issued_at=int(now), expires_at=int(now) + self._lifetime)
         self.current = PeerAdvert(self.peer, advert, sign_advert(advert, self._network, self.peer, self._key))
         self._issued.set()
         self._issued = trio.Event()

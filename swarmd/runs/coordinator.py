@@ -58,9 +58,7 @@ class Coordinator:
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
         self._kept = trio.Event()
         """Set when a checkpoint has become whole; then a new one takes its place."""
-        record.state = RunState(
-            phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages
-        )
+        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
 
     @property
     def state(self) -> RunState:
@@ -74,9 +72,7 @@ class Coordinator:
 
     def break_off(self, reason: str) -> None:
         """The coordinator itself has failed: the run ends here, without another word to its members."""
-        self._record.state = mind.apply(
-            Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time()
-        )
+        self._record.state = mind.apply(Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time())
 
     async def run(self) -> None:
         """Until the run is done, failed or stopped, and every member is released."""

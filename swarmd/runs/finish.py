@@ -6,8 +6,8 @@ import json
 
 import trio
 
+from swarmd.children import run_child
 from swarmd.protocols.errors import RunFailed
-from swarmd.runs.children import run_child
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 

@@ -64,9 +64,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
         term=stored.term,
         trained_before=extra["trained"],
-        checkpoint=(extra["checkpoint"][0], BlobHash(extra["checkpoint"][1]))
-        if extra["checkpoint"]
-        else None,
+        checkpoint=(extra["checkpoint"][0], BlobHash(extra["checkpoint"][1])) if extra["checkpoint"] else None,
         weights_sha256=extra["weights_sha256"],
     )
     record.remembered = _remembered(stored)
@@ -86,9 +84,7 @@ def _remembered(stored: StoredRun) -> tuple[str, str, str]:
 
 def _extra(record: RunRecord, code: str) -> dict[str, Any]:
     running = record.began is not None and record.ended is not None
-    trained = record.trained_before + (
-        record.ended - record.began if running and record.ended and record.began else 0
-    )
+    trained = record.trained_before + (record.ended - record.began if running and record.ended and record.began else 0)
     return {
         "code": code,
         "min_stages": record.min_stages,

@@ -194,9 +194,7 @@ class StageLinks:
         await link.run()
         reason: RemoteError | None = link.reason
         peer = self._plan.stages[at].peer
-        self._broken(
-            f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}"
-        )
+        self._broken(f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
 
     def _check_complete(self) -> None:
         if len(self._out) == len(self._in) == len(self._neighbours):

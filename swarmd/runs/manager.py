@@ -9,13 +9,13 @@ from base64 import b64decode
 
 import trio
 
+from swarmd.children import run_child
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import PeerId, RunId, short
 from swarmd.protocols.messages import RunStatement, sign_run
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.runs.blob_exchange import Grant
-from swarmd.runs.children import run_child
 from swarmd.runs.coordinator import Coordinator
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import load_records, save_record
@@ -140,9 +140,7 @@ class Runs:
     async def _begin(self, record: RunRecord) -> None:
         coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify)
         await save_record(record, self._deps)
-        self._deps.events.info(
-            f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run
-        )
+        self._deps.events.info(f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run)
         self._nursery.start_soon(self._coordinate, coordinator, record)
 
     async def _coordinate(self, coordinator: Coordinator, record: RunRecord) -> None:
@@ -164,9 +162,7 @@ class Runs:
             try:
                 await save_record(record, self._deps)
             except StateError as error:
-                _logger.warning(
-                    "a run's last state is not saved: %s", error.message, extra={"run": record.run}
-                )
+                _logger.warning("a run's last state is not saved: %s", error.message, extra={"run": record.run})
 
     def _notify(self) -> None:
         self._changed.set()

@@ -193,9 +193,7 @@ class Membership:
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
         computer = await self._computer()
-        self._links = StageLinks(
-            self._deps, computer, self._layout, plan, stage, self._nursery, self._broken_link
-        )
+        self._links = StageLinks(self._deps, computer, self._layout, plan, stage, self._nursery, self._broken_link)
         self._deps.desk.open(plan.run, self._links)
         computer.send(
             compute.Load(

@@ -28,9 +28,7 @@ BACKWARD_SHARE = 2 / 3
 """Of a micro-batch's time: backward computes two products for forward's one."""
 
 
-async def make_plan(
-    record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps
-) -> tuple[Plan, tuple[str, ...]]:
+async def make_plan(record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
     """The plan for these members, and why each stage is where it is.
 
     Raises:

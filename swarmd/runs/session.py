@@ -19,9 +19,7 @@ from swarmd.protocols.registry import Registry
 class Session:
     """One side of a session: sends any message, receives the kinds it was made for."""
 
-    def __init__(
-        self, stream: Stream, sends: tuple[type[object], ...], receives: tuple[type[object], ...]
-    ) -> None:
+    def __init__(self, stream: Stream, sends: tuple[type[object], ...], receives: tuple[type[object], ...]) -> None:
         self.stream = stream
         self._sends, self._receives = Registry(*sends), Registry(*receives)
         self._sending = trio.Lock()
@@ -39,9 +37,7 @@ class Session:
 
     async def receive(self) -> object:
         """The next message. Raises PeerLost, or ProtocolViolation for anything this side cannot take."""
-        return self._receives.decode(
-            await receive_message(self.stream, MAX_SESSION_MESSAGE), MAX_SESSION_MESSAGE
-        )
+        return self._receives.decode(await receive_message(self.stream, MAX_SESSION_MESSAGE), MAX_SESSION_MESSAGE)
 
 
 class PipeStream:

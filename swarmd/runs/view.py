@@ -93,9 +93,7 @@ def _stages(record: RunRecord, adverts: Mapping[PeerId, Advert]) -> tuple[StageV
     )
 
 
-def _stage(
-    index: int, stage: StageAssignment, member: MemberRecord, advert: Advert | None, reason: str
-) -> StageView:
+def _stage(index: int, stage: StageAssignment, member: MemberRecord, advert: Advert | None, reason: str) -> StageView:
     beat, before = member.beat, member.before
     seconds = max(1e-9, member.beat_time - member.before_time)
     known = beat is not None and before is not None

@@ -128,9 +128,7 @@ def _words(answer: Answer) -> str:
     if "recorded_loss" in answer:
         same = "the same bits as recorded" if answer["same"] else f"recorded: {answer['recorded_loss']}"
         return f"held out {answer['loss']:.4f} nats over {answer['targets']:,} tokens ({same})"
-    return (
-        f"wrote {answer['out']}  held-out loss {answer['loss']:.4f} nats\nsha256 {answer['weights_sha256']}"
-    )
+    return f"wrote {answer['out']}  held-out loss {answer['loss']:.4f} nats\nsha256 {answer['weights_sha256']}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,9 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     made = commands.add_parser("local", help="train in this process alone")
     made.add_argument("job", type=Path, metavar="JOB.toml|SPEC")
     made.add_argument("--out", type=Path, required=True, metavar="DIR")
-    made.add_argument(
-        "--blobs", type=Path, metavar="DIR", help="where shards are kept; else a temporary folder"
-    )
+    made.add_argument("--blobs", type=Path, metavar="DIR", help="where shards are kept; else a temporary folder")
     made.add_argument("--progress", action="store_true", help="say each step on stderr")
     made.set_defaults(run=local)
     made = commands.add_parser("eval", help="measure the held-out loss again")

@@ -98,16 +98,12 @@ def _read_unit(spec: JobSpec, checkpoint: Checkpoint, name: str, read: Read, dev
     return _unit(name, read_weights(spec, name, _checked(read, state.weights)), moments, device)
 
 
-def _unit(
-    name: str, weights: dict[str, Tensor], moments: dict[str, Tensor] | None, device: torch.device
-) -> Unit:
+def _unit(name: str, weights: dict[str, Tensor], moments: dict[str, Tensor] | None, device: torch.device) -> Unit:
     """A unit in torch's own memory on its device: alignment changes the bits of matrix products."""
     placed = {key: tensor.to(device, copy=True).requires_grad_() for key, tensor in weights.items()}
     if moments is None:
         moments = {
-            prefix + key: torch.zeros_like(tensor)
-            for prefix in (MEAN, SQUARE)
-            for key, tensor in weights.items()
+            prefix + key: torch.zeros_like(tensor) for prefix in (MEAN, SQUARE) for key, tensor in weights.items()
         }
     means, squares = (
         {key: moments[prefix + key].to(device, copy=True) for key in weights} for prefix in (MEAN, SQUARE)

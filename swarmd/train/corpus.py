@@ -101,9 +101,7 @@ def _bounded(documents: Iterator[bytes]) -> Iterator[bytes]:
     for document in documents:
         total += len(document) + len(SEPARATOR)
         if total > MAX_TEXT_BYTES:
-            raise UsageError(
-                f"the text is over {MAX_TEXT_BYTES >> 20} MiB", hint="name fewer or smaller files"
-            )
+            raise UsageError(f"the text is over {MAX_TEXT_BYTES >> 20} MiB", hint="name fewer or smaller files")
         yield document
 
 

@@ -77,9 +77,7 @@ def open_model(folder: Path) -> tuple[JobSpec, Model]:
     except FileNotFoundError:
         raise _missing(folder, MODEL) from None
     except (SafetensorError, OSError) as error:
-        raise StateError(
-            f"{folder / MODEL} cannot be read: {error}", hint="export the model again"
-        ) from error
+        raise StateError(f"{folder / MODEL} cannot be read: {error}", hint="export the model again") from error
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     wanted = {name: (shape, torch.float32) for unit in shapes.values() for name, shape in unit.items()}
     if found != wanted:

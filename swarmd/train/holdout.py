@@ -31,9 +31,7 @@ def held_out_runs(text: bytes) -> Iterator[bytes]:
 
 def bytes_needed(train: int, held_out: int) -> int:
     """The shortest text, in bytes, that has this many bytes (at least 1) of either part."""
-    return max(
-        _shortest(train, _TRAIN_BYTES, skipped=0), _shortest(held_out, BLOCK_BYTES, skipped=_TRAIN_BYTES)
-    )
+    return max(_shortest(train, _TRAIN_BYTES, skipped=0), _shortest(held_out, BLOCK_BYTES, skipped=_TRAIN_BYTES))
 
 
 def _shortest(wanted: int, per_period: int, skipped: int) -> int:

@@ -44,8 +44,7 @@ def import_checkpoint(folder: Path, blobs: BlobStore) -> ModelSpec:
     shapes = {unit: unit_shapes(model, unit) for unit in units}
     _check_shapes(file, {name: shape for unit in shapes.values() for name, shape in unit.items()})
     states = [
-        UnitState(unit, blobs.put(pack_unit({name: file.float32(name) for name in shapes[unit]})))
-        for unit in units
+        UnitState(unit, blobs.put(pack_unit({name: file.float32(name) for name in shapes[unit]}))) for unit in units
     ]
     manifest = blobs.put(Checkpoint(step=0, units=tuple(states)).to_bytes())
     return replace(model, weights=manifest)
@@ -84,9 +83,7 @@ def read_config(folder: Path) -> ModelSpec:
             )
     model = _sizes(config, path)
     if config.get("head_dim") not in (None, model.head_dim):
-        raise UsageError(
-            f"{path}: head_dim is not hidden_size / num_attention_heads: not built yet", hint=HINT
-        )
+        raise UsageError(f"{path}: head_dim is not hidden_size / num_attention_heads: not built yet", hint=HINT)
     return model
 
 

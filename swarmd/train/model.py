@@ -54,9 +54,7 @@ class Model:
 
 def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
     """One decoder block, [B, T, D] to [B, T, D]; its parameters' names begin with ``at``."""
-    x = x + attention(
-        _norm(x, weights[f"{at}.input_layernorm.weight"], spec), weights, f"{at}.self_attn", spec
-    )
+    x = x + attention(_norm(x, weights[f"{at}.input_layernorm.weight"], spec), weights, f"{at}.self_attn", spec)
     return x + swiglu(_norm(x, weights[f"{at}.post_attention_layernorm.weight"], spec), weights, f"{at}.mlp")
 
 

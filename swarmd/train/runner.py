@@ -27,9 +27,7 @@ from swarmd.train.stage import Stage
 class Outlet(Protocol):
     """Where a stage's results go."""
 
-    def tensor(
-        self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor
-    ) -> None:
+    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
         """Send a boundary tensor: BACKWARD to the stage before, all else to the next."""
         ...
 

@@ -65,9 +65,7 @@ class SafeFile:
             raw = file.read(entry.end - entry.start)
         values = _widened(raw, entry.dtype).reshape(entry.shape)
         if not np.isfinite(values).all():
-            raise UsageError(
-                f"{name} in {self.path} has values that are not finite", hint="use a sound checkpoint"
-            )
+            raise UsageError(f"{name} in {self.path} has values that are not finite", hint="use a sound checkpoint")
         return values
 
 

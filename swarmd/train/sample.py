@@ -48,9 +48,7 @@ def write(folder: Path, prompt: str, tokens: int, choice: Choice) -> Iterator[st
     tokenizer = _tokenizer(folder)
     ids: list[int] = tokenizer.encode(prompt, add_special_tokens=False).ids
     if not ids or max(ids) >= spec.model.vocab_size:
-        raise UsageError(
-            "the prompt has no tokens that the model knows", hint="give it some text to go on with"
-        )
+        raise UsageError("the prompt has no tokens that the model knows", hint="give it some text to go on with")
     fresh: list[int] = []
     said = ""
     for token in continuation(spec, model, ids, tokens, choice):
@@ -61,9 +59,7 @@ def write(folder: Path, prompt: str, tokens: int, choice: Choice) -> Iterator[st
             said = text
 
 
-def continuation(
-    spec: JobSpec, model: Model, prompt: list[int], tokens: int, choice: Choice
-) -> Iterator[int]:
+def continuation(spec: JobSpec, model: Model, prompt: list[int], tokens: int, choice: Choice) -> Iterator[int]:
     """Token ids that follow the prompt, one at a time; the model sees the last window of them."""
     window = spec.model.max_position_embeddings if spec.model.weights else spec.batch.sequence_length
     ids = list(prompt)

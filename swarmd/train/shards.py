@@ -18,9 +18,7 @@ Tokens: TypeAlias = NDArray[Any]
 DTYPES: dict[str, np.dtype[Any]] = {"u16": np.dtype("<u2"), "u32": np.dtype("<u4")}
 
 
-def write_shards(
-    pieces: Iterable[Tokens], dtype: str, put: Callable[[bytes], BlobHash]
-) -> tuple[ShardSpec, ...]:
+def write_shards(pieces: Iterable[Tokens], dtype: str, put: Callable[[bytes], BlobHash]) -> tuple[ShardSpec, ...]:
     """Keep token ids, given in pieces of any length, as blobs. All but the last shard are full."""
     full = (piece.astype(DTYPES[dtype]) for piece in _equal_lengths(pieces, TOKENS_PER_SHARD))
     return tuple(ShardSpec(blob=put(piece.tobytes()), tokens=len(piece)) for piece in full)

@@ -131,9 +131,7 @@ class Stage:
         """Update the weights from the sums of all micro-batches, each counted once."""
         if step != self.version + 1 or not self._sums.complete:
             raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
-        norms = tuple(
-            (name, self._optimizer.update(step, unit, self._sums)) for name, unit in self.units.items()
-        )
+        norms = tuple((name, self._optimizer.update(step, unit, self._sums)) for name, unit in self.units.items())
         loss = math.fsum(self._losses.values()) if self.last else None
         self._sums.clear()
         self._forwarded.clear()

@@ -61,9 +61,7 @@ class ExactSums:
     """Sums on a grid of 2^-40. Holds 8 bytes a parameter."""
 
     def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
-        self._totals = {
-            name: torch.zeros(shape, dtype=torch.float64, device=device) for name, shape in shapes.items()
-        }
+        self._totals = {name: torch.zeros(shape, dtype=torch.float64, device=device) for name, shape in shapes.items()}
         self._due = _Due(micro_batches)
         self._limit = EXACT_INTEGERS / micro_batches
         self._device = device

@@ -30,9 +30,7 @@ def unit_shapes(model: ModelSpec, unit: str) -> Shapes:
 
 def _block_shapes(model: ModelSpec) -> Shapes:
     hidden, inner = model.hidden_size, model.intermediate_size
-    queries, keys = (
-        heads * model.head_dim for heads in (model.num_attention_heads, model.num_key_value_heads)
-    )
+    queries, keys = (heads * model.head_dim for heads in (model.num_attention_heads, model.num_key_value_heads))
     return {
         "input_layernorm": (hidden,),
         "self_attn.q_proj": (queries, hidden),

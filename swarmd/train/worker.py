@@ -62,9 +62,7 @@ class _DaemonGone(Exception):
 class Worker:
     """One compute process's state: at most one stage at a time."""
 
-    def __init__(
-        self, channel: Channel, memory: SlotMemory, layout: SlotLayout, blobs: BlobStore, device: str
-    ) -> None:
+    def __init__(self, channel: Channel, memory: SlotMemory, layout: SlotLayout, blobs: BlobStore, device: str) -> None:
         self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.free = SlotPool(layout.outgoing)
@@ -122,9 +120,7 @@ class Worker:
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
-        stage = Stage(
-            spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get
-        )
+        stage = Stage(spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get)
         flow = flow_of(load, spec, stage.version)
         self.load, self.spec = load, spec
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
@@ -139,9 +135,7 @@ class Worker:
                 self._next(self.inbox.get())
         self.channel.send(Done(runner.work().micro_batches))
 
-    def tensor(
-        self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor
-    ) -> None:
+    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
         """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""
         assert self.load is not None
         to_next = direction != Direction.BACKWARD
@@ -152,9 +146,7 @@ class Worker:
         shape = tuple(tensor.shape)
         key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
         root = tile_root(view, shape, "float32")
-        header = FrameHeader(
-            FRAME_VERSION, key, self.load.plan, weight_version, "raw", "float32", shape, root
-        )
+        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, "raw", "float32", shape, root)
         self.channel.send(Outgoing(header, slot, to_next))
 
     def report(self, message: object) -> None:

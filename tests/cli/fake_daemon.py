@@ -77,9 +77,7 @@ def usual_answers() -> dict[str, Answer]:
         "jobs": lambda _: {"jobs": [run]},
         "job": lambda _: run,
         "logs": lambda _: [as_json(event) for event in snapshots.events()],
-        "watch": lambda _: [
-            as_json(snapshots.snapshot(view)) for view in (snapshots.training(), snapshots.done())
-        ],
+        "watch": lambda _: [as_json(snapshots.snapshot(view)) for view in (snapshots.training(), snapshots.done())],
         "stop": lambda _: {"run": snapshots.RUN},
         "shutdown": lambda _: {},
     }
@@ -87,9 +85,7 @@ def usual_answers() -> dict[str, Answer]:
 
 def watched(*runs: RunView | None) -> list[dict[str, Any]]:
     """What ``watch`` streams while a run goes through these states, two seconds apart."""
-    return [
-        as_json(replace(snapshots.snapshot(run), now=snapshots.START + 2 * at)) for at, run in enumerate(runs)
-    ]
+    return [as_json(replace(snapshots.snapshot(run), now=snapshots.START + 2 * at)) for at, run in enumerate(runs)]
 
 
 @contextmanager

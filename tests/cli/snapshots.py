@@ -88,9 +88,7 @@ def stage(index: int) -> StageView:
 
 def losses(until: int) -> tuple[tuple[int, float], ...]:
     steps = range(1, until + 1, max(1, until // 400))
-    return tuple(
-        (t, 1.9 + 3.6 * math.exp(-t / 90) + 0.12 * math.sin(t * 2.7) * math.cos(t * 0.31)) for t in steps
-    )
+    return tuple((t, 1.9 + 3.6 * math.exp(-t / 90) + 0.12 * math.sin(t * 2.7) * math.cos(t * 0.31)) for t in steps)
 
 
 def training() -> RunView:
@@ -171,8 +169,7 @@ def events() -> tuple[EventView, ...]:
         ("info", "checkpoint at step 200"),
     )
     return tuple(
-        EventView(time=START + 20 * i, level=level, run=RUN, text=text)
-        for i, (level, text) in enumerate(texts)
+        EventView(time=START + 20 * i, level=level, run=RUN, text=text) for i, (level, text) in enumerate(texts)
     )
 
 

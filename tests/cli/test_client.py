@@ -46,9 +46,7 @@ def test_a_broken_answer_is_an_error(daemon: FakeDaemon, paths: Paths, raw: byte
         call(paths, "status")
 
 
-def test_a_line_without_an_end_is_refused(
-    daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_without_an_end_is_refused(daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_LINE_BYTES", 1000)
     answers(daemon, b"x" * 5000)
     with pytest.raises(ProtocolViolation, match="over 1000 bytes"):
@@ -114,9 +112,7 @@ def test_a_daemon_that_hangs_up_before_the_question(
         call(paths, "status")
 
 
-def test_a_reset_connection_is_an_end(
-    daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reset_connection_is_an_end(daemon: FakeDaemon, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     def recv(*_: object) -> bytes:
         raise ConnectionResetError(104, "reset")
 

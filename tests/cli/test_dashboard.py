@@ -77,9 +77,7 @@ def drain(source: Feed) -> None:
         source.receive()
 
 
-def test_a_feed_keeps_the_newest_snapshot_and_ends_with_the_run(
-    daemon: FakeDaemon, paths: Paths, clock: Clock
-) -> None:
+def test_a_feed_keeps_the_newest_snapshot_and_ends_with_the_run(daemon: FakeDaemon, paths: Paths, clock: Clock) -> None:
     source = Feed(paths, snapshots.RUN, 0.5)
     source.keep_up()
     drain(source)
@@ -307,9 +305,7 @@ def test_without_a_terminal_top_is_a_plain_line_per_update(cli: Cli, daemon: Fak
     daemon.answers["watch"] = lambda _: watched(None, snapshots.training(), snapshots.done())
     lines = cli("top").out.splitlines()
     assert lines[0].endswith("2 peers, no job asks for a device of this class")
-    assert lines[1].endswith(
-        "tiny-stories 7666f050 training step 240/1000 loss 2.3412  12,342 tok/s  6m52s left"
-    )
+    assert lines[1].endswith("tiny-stories 7666f050 training step 240/1000 loss 2.3412  12,342 tok/s  6m52s left")
     assert lines[2].endswith("done")
     assert daemon.asked == [("watch", {"run": None, "every": 0.5})]
 

@@ -122,9 +122,7 @@ def test_wait_prints_plain_lines_and_a_summary(cli: Cli, daemon: FakeDaemon, job
     assert daemon.asked[-1] == ("watch", {"run": snapshots.RUN, "every": 1.0})
 
 
-def test_wait_on_a_run_that_fails_exits_with_4_and_says_how_to_go_on(
-    cli: Cli, daemon: FakeDaemon, job: Path
-) -> None:
+def test_wait_on_a_run_that_fails_exits_with_4_and_says_how_to_go_on(cli: Cli, daemon: FakeDaemon, job: Path) -> None:
     daemon.answers["watch"] = lambda _: watched(snapshots.failed())
     said = cli("train", str(job), "--wait")
     assert said.code == 4
@@ -218,9 +216,7 @@ class Typed(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(
-    ("typed", "code", "asked"), [("n\n", 0, "job"), ("y\n", 0, "stop"), ("", 130, "job")]
-)
+@pytest.mark.parametrize(("typed", "code", "asked"), [("n\n", 0, "job"), ("y\n", 0, "stop"), ("", 130, "job")])
 def test_jobs_stop_asks_on_a_terminal(
     cli: Cli, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, asked: str
 ) -> None:

@@ -106,9 +106,7 @@ def test_without_a_daemon_every_command_says_how_to_start_one(cli: Cli, words: t
         (("train", "a.toml", "--local"), "--local needs a folder"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_says_what_is_wrong(
-    cli: Cli, words: tuple[str, ...], message: str
-) -> None:
+def test_wrong_usage_exits_with_2_and_says_what_is_wrong(cli: Cli, words: tuple[str, ...], message: str) -> None:
     said = cli(*words)
     assert said.code == 2
     assert message in said.err
@@ -189,9 +187,7 @@ def test_a_reader_that_goes_away_is_no_failure(daemon: FakeDaemon, paths: Paths)
 
 @pytest.mark.slow
 def test_a_fault_of_our_own_is_two_lines_and_no_traceback() -> None:
-    script = (
-        "import swarmd.cli.client as c; c.call = None; from swarmd.cli.main import main; main(['status'])"
-    )
+    script = "import swarmd.cli.client as c; c.call = None; from swarmd.cli.main import main; main(['status'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("swarmd: a fault in swarmd itself: TypeError")

@@ -157,18 +157,14 @@ def test_torch_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torch_that_answers() -> None:
     facts = '{"version": "2.13.0", "built_for": "13.0", "names": ["RTX 3060"]}'
-    assert check_machine.torch([sys.executable, "-c", f"print('{facts}')"]) == ok(
-        "torch", "2.13.0 on RTX 3060"
-    )
+    assert check_machine.torch([sys.executable, "-c", f"print('{facts}')"]) == ok("torch", "2.13.0 on RTX 3060")
 
 
 @pytest.mark.parametrize(
     ("built_for", "driver", "level"),
     [(None, False, OK), ("13.0", False, OK), (None, True, WARN), ("13.0", True, WARN)],
 )
-def test_a_driver_without_a_gpu_in_torch_is_worth_a_look(
-    built_for: str | None, driver: bool, level: str
-) -> None:
+def test_a_driver_without_a_gpu_in_torch_is_worth_a_look(built_for: str | None, driver: bool, level: str) -> None:
     facts: dict[str, object] = {"version": "2.13.0", "built_for": built_for, "names": []}
     assert check_machine.torch_finding(facts, driver).level == level
 

@@ -20,9 +20,7 @@ def test_every_picture_is_as_it_was() -> None:
     drawn = golden.pictures()
     assert sorted(drawn) == NAMES
     for name, picture in drawn.items():
-        assert picture == (golden.FOLDER / name).read_text(encoding="utf-8"), (
-            f"{name}: see tests/cli/golden.py"
-        )
+        assert picture == (golden.FOLDER / name).read_text(encoding="utf-8"), f"{name}: see tests/cli/golden.py"
 
 
 @pytest.mark.parametrize("size", [(40, 10), (60, 15), (80, 24), (100, 30), (140, 40), (220, 60)])
@@ -44,9 +42,7 @@ def test_a_small_screen_still_shows_the_header_and_the_loss() -> None:
 def test_panels_go_in_order_as_the_screen_shrinks() -> None:
     def shown(width: int, height: int) -> list[str]:
         picture = golden.draw(snapshots.training(), Screen(), width, height)
-        return [
-            title for title in ("loss", "pipeline", "stages", "events", "peers") if f"╭─ {title} " in picture
-        ]
+        return [title for title in ("loss", "pipeline", "stages", "events", "peers") if f"╭─ {title} " in picture]
 
     assert shown(140, 40) == ["loss", "pipeline", "stages", "events", "peers"]
     assert shown(100, 30) == ["loss", "pipeline", "stages", "events"]
@@ -70,9 +66,7 @@ def test_the_footer_says_that_the_run_goes_on_while_it_does() -> None:
 
 
 def test_the_last_word() -> None:
-    assert views.last_word(snapshots.failed()).endswith(
-        "failed: stage 1 was lost and no spare peer has 9.1 GiB free"
-    )
+    assert views.last_word(snapshots.failed()).endswith("failed: stage 1 was lost and no spare peer has 9.1 GiB free")
 
 
 def test_the_slowest_stage_is_the_one_that_clearly_takes_longest() -> None:
@@ -109,9 +103,7 @@ def test_the_strip_of_many_stages_flows() -> None:
 
 def test_the_strip_draws_the_replicas_of_a_stage_as_one_box() -> None:
     first, second, _ = snapshots.training().stages
-    lines = strip(
-        (first, replace(second, index=0), replace(second, index=1)), 96, tall=True
-    ).plain.splitlines()
+    lines = strip((first, replace(second, index=0), replace(second, index=1)), 96, tall=True).plain.splitlines()
     assert "0 attic \u00d72" in lines[0]
     assert "76.1" in lines[1]
 

@@ -52,17 +52,13 @@ def test_three_daemons_know_each_other_from_one_address(tmp_path: Path) -> None:
 def test_a_second_daemon_on_the_same_state_or_key_is_refused(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
         first = start("one")
-        again = subprocess.run(
-            command(tmp_path / "one"), capture_output=True, text=True, timeout=30, check=False
-        )
+        again = subprocess.run(command(tmp_path / "one"), capture_output=True, text=True, timeout=30, check=False)
         assert again.returncode == 1
         assert str(first.process.pid) in again.stderr
         assert "Traceback" not in again.stderr
         (tmp_path / "copy").mkdir(mode=0o700)
         (tmp_path / "copy" / "key.pem").hardlink_to(tmp_path / "one" / "key.pem")
-        twin = subprocess.run(
-            command(tmp_path / "copy"), capture_output=True, text=True, timeout=30, check=False
-        )
+        twin = subprocess.run(command(tmp_path / "copy"), capture_output=True, text=True, timeout=30, check=False)
         assert twin.returncode == 1
         assert "key" in twin.stderr
 

@@ -56,8 +56,6 @@ def libp2p_node(number: int) -> AbstractAsyncContextManager[Node]:
     return open_host(key_seed=bytes([number] * 32), listen=LOOPBACK, psk=None, namespace="test", check=check)
 
 
-@pytest.fixture(
-    params=["open_memory", pytest.param("open_libp2p", marks=[pytest.mark.net, pytest.mark.slow])]
-)
+@pytest.fixture(params=["open_memory", pytest.param("open_libp2p", marks=[pytest.mark.net, pytest.mark.slow])])
 def open_node(request: pytest.FixtureRequest) -> OpenNode:
     return request.getfixturevalue(request.param)

@@ -37,9 +37,7 @@ async def swarm(open_libp2p):
     await honest.dial(victim.peer_id, victim.addresses())
     await attacker.dial(victim.peer_id, victim.addresses())
     value = f"{victim.peer_id}|1|text".encode()
-    await until(
-        lambda: at_victim.table.get_routing_table_size() == 2 and at_honest.table.get_routing_table_size()
-    )
+    await until(lambda: at_victim.table.get_routing_table_size() == 2 and at_honest.table.get_routing_table_size())
     assert await at_victim.put(f"/test/{victim.peer_id}", value)
     return victim, honest, at_honest, attacker
 

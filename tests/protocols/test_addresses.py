@@ -61,9 +61,7 @@ def test_any_text_has_an_answer(text: str):
 
 
 def test_a_contact_is_read_as_status_prints_it():
-    assert parse_contact(f" /ip4/192.0.2.7/tcp/4001/p2p/{PEER}\n") == Contact(
-        PEER, ("/ip4/192.0.2.7/tcp/4001",)
-    )
+    assert parse_contact(f" /ip4/192.0.2.7/tcp/4001/p2p/{PEER}\n") == Contact(PEER, ("/ip4/192.0.2.7/tcp/4001",))
 
 
 @pytest.mark.parametrize(

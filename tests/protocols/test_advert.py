@@ -73,9 +73,7 @@ def test_an_oversized_advert_is_not_signed(monkeypatch):
 def test_the_largest_honest_advert_fits():
     device = replace(DEVICE, name="n" * 96, numerics="c" * 256)
     address = "/dns/" + ".".join(["a" * 58] * 3) + "/tcp/65535"
-    assert len(
-        signed(ANNA, name="\N{SNOWMAN}" * 64, version="v" * 32, device=device, addresses=(address,) * 8)
-    )
+    assert len(signed(ANNA, name="\N{SNOWMAN}" * 64, version="v" * 32, device=device, addresses=(address,) * 8))
 
 
 @pytest.mark.parametrize(

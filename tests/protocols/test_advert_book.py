@@ -157,11 +157,7 @@ def test_a_peers_own_word_stays_so_when_others_repeat_or_renew_it():
 
 
 @settings(max_examples=30)
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 8), st.integers(1, 3), st.integers(1, 8), st.integers(0, 400)), max_size=25
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 3), st.integers(1, 8), st.integers(0, 400)), max_size=25))
 def test_the_book_is_bounded_and_holds_only_the_newest(events):
     book, now, newest = AdvertBook(NETWORK, max_peers=4), float(NOW), dict[str, int]()
     for owner, sequence, source, wait in events:

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from swarmd.protocols.canonical import MAX_DEPTH, Value, decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.binary(max_size=40)
-    | st.text(max_size=40)
-)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=40) | st.text(max_size=40)
 VALUES: st.SearchStrategy[Value] = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=5).map(tuple), max_leaves=20
 )

@@ -62,12 +62,7 @@ def test_an_index_outside_is_refused(index: int) -> None:
 
 
 def test_an_epoch_uses_every_window_once() -> None:
-    seen = [
-        window
-        for step in range(1, 6)
-        for index in range(3)
-        for window in micro_batch_windows(SPEC, step, index)
-    ]
+    seen = [window for step in range(1, 6) for index in range(3) for window in micro_batch_windows(SPEC, step, index)]
     assert len(seen) == 30
     for epoch in (0, 1, 2):
         assert sorted(seen[epoch * 10 : epoch * 10 + 10]) == list(range(10))

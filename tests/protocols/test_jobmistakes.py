@@ -164,8 +164,7 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     (
         "[model]\ncontext = 64",
-        "job.toml:2: batch.sequence_length = 128 (the default): is over the model's context (64); "
-        "use at most 64",
+        "job.toml:2: batch.sequence_length = 128 (the default): is over the model's context (64); use at most 64",
     ),
     (
         "[batch]\nsequence_length = 131072\nmicro_batch_size = 16",

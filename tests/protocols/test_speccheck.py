@@ -134,9 +134,7 @@ LEAVES = [
 
 
 @pytest.mark.slow
-@given(
-    st.dictionaries(st.sampled_from(LEAVES), st.integers(-(1 << 63), HUGE) | st.integers(-2, 70), max_size=4)
-)
+@given(st.dictionaries(st.sampled_from(LEAVES), st.integers(-(1 << 63), HUGE) | st.integers(-2, 70), max_size=4))
 @settings(max_examples=300, deadline=None)
 def test_no_numbers_crash_the_check_and_what_passes_can_be_estimated(changes: dict[str, Any]) -> None:
     spec = SPEC

@@ -106,9 +106,7 @@ def test_any_bytes_give_a_message_or_a_violation(raw: bytes) -> None:
 
 
 @given(st.sampled_from(MESSAGES), st.data())
-def test_a_changed_byte_gives_a_message_with_one_spelling_or_a_violation(
-    message: Message, data: st.DataObject
-) -> None:
+def test_a_changed_byte_gives_a_message_with_one_spelling_or_a_violation(message: Message, data: st.DataObject) -> None:
     raw = bytearray(encode_header(message))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
     try:
@@ -118,11 +116,7 @@ def test_a_changed_byte_gives_a_message_with_one_spelling_or_a_violation(
 
 
 values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(1 << 63), (1 << 63) - 1)
-    | st.binary(max_size=64)
-    | st.text(max_size=64),
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | st.binary(max_size=64) | st.text(max_size=64),
     lambda inner: st.lists(inner, max_size=9).map(tuple),
     max_leaves=20,
 )

@@ -33,9 +33,7 @@ from swarmd.runs.record import RunRecord
 from swarmd.runs.view import state_words
 from swarmd.storage import serve_storage
 
-DEVICE = DeviceView(
-    name="test", kind="cpu", threads=1, memory_bytes=1 << 34, flops=1e9, numerics="native/test"
-)
+DEVICE = DeviceView(name="test", kind="cpu", threads=1, memory_bytes=1 << 34, flops=1e9, numerics="native/test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +68,7 @@ class Swarm:
     async def add(self, *, fault: str = "", state: str = "", **settings: object) -> TestNode:
         """A new node; connected to the others at once."""
         number = len(self.nodes) + 1
-        node: TestNode = await self._nursery.start(
-            self._node, number, state or f"node-{number}", fault, settings
-        )
+        node: TestNode = await self._nursery.start(self._node, number, state or f"node-{number}", fault, settings)
         for other in self.nodes:
             await node.transport.dial(other.peer, other.transport.addresses())
         self.nodes.append(node)

@@ -35,9 +35,7 @@ def plain_loop(record: RunRecord, node: TestNode, out: Path) -> str:
     data = TokenData(record.spec, node.deps.blobs.get)
     trained = train(record.spec, data)
     weights = {name: unit.weight_bytes() for name, unit in trained.units.items()}
-    return export(
-        record.spec, weights, node.deps.blobs, data, metrics_lines(trained.rows), out
-    ).weights_sha256
+    return export(record.spec, weights, node.deps.blobs, data, metrics_lines(trained.rows), out).weights_sha256
 
 
 async def test_three_nodes_write_the_plain_loops_file(tmp_path: Path) -> None:

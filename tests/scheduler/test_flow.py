@@ -13,9 +13,7 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, credits
 
 
-def stage(
-    index: int = 1, of: int = 3, *, micro_batches: int = 2, credit: int = 2, **more: object
-) -> FlowStage:
+def stage(index: int = 1, of: int = 3, *, micro_batches: int = 2, credit: int = 2, **more: object) -> FlowStage:
     return FlowStage(
         stage=index,
         stages=of,
@@ -252,9 +250,7 @@ def test_any_interleaving_finishes_with_every_step_committed_once_from_the_exact
     chain.run()
     assert all(machine.done and machine.held == 0 for machine in machines)
     for actions in chain.done:
-        assert by_version(actions) == expected(
-            steps, micro_batches, evaluated if batches else frozenset(), batches
-        )
+        assert by_version(actions) == expected(steps, micro_batches, evaluated if batches else frozenset(), batches)
 
 
 def by_version(actions: list[Action]) -> list[tuple[list[int], list[int], list[int]]]:

@@ -148,18 +148,14 @@ def place_of(first: int, end: int, layers: int) -> Place:
     )
 
 
-def best_of_all(
-    peers: list[WorkerProfile], costs: ModelProfile, least: int, most: int
-) -> tuple[float, int] | None:
+def best_of_all(peers: list[WorkerProfile], costs: ModelProfile, least: int, most: int) -> tuple[float, int] | None:
     """Every ordered choice of peers with every way to cut: (period, stages)."""
     found = []
     for count in range(least, most + 1):
         for cuts in combinations(range(1, costs.layers), count - 1):
             ranges = list(zip((0, *cuts), (*cuts, costs.layers), strict=True))
             for team in permutations(peers, count):
-                parts = [
-                    (p, e - f, place_of(f, e, costs.layers)) for p, (f, e) in zip(team, ranges, strict=True)
-                ]
+                parts = [(p, e - f, place_of(f, e, costs.layers)) for p, (f, e) in zip(team, ranges, strict=True)]
                 if all(costs.memory(n, place) <= p.memory_bytes for p, n, place in parts):
                     found.append((max(p.seconds(costs, n, place) for p, n, place in parts), count))
     return min(found, default=None)

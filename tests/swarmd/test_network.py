@@ -24,9 +24,7 @@ def _write(paths, text, mode=0o600):
 
 
 def test_the_main_network_is_the_same_everywhere_and_for_ever():
-    assert (
-        Network("main", NetworkId("f8da92f2081eee9535c9caf86f14c54f64c821ebc3408ca0b0b2fd5db2689a14")) == MAIN
-    )
+    assert Network("main", NetworkId("f8da92f2081eee9535c9caf86f14c54f64c821ebc3408ca0b0b2fd5db2689a14")) == MAIN
 
 
 def test_the_first_start_joins_main_and_writes_it_down(paths):

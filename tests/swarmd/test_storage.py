@@ -145,9 +145,7 @@ async def test_figures_of_one_step_that_come_apart_are_joined_and_a_replay_repla
 async def test_a_loss_that_is_no_number_is_kept_as_unknown_and_an_infinite_one_as_it_is(path):
     async with opened(path) as store:
         await store.save_run(RUN)
-        await store.append_metrics(
-            RUN.id, [MetricRow(step=1, loss=math.nan), MetricRow(step=2, loss=math.inf)]
-        )
+        await store.append_metrics(RUN.id, [MetricRow(step=1, loss=math.nan), MetricRow(step=2, loss=math.inf)])
         assert [row.loss for row in await store.metrics(RUN.id)] == [None, math.inf]
 
 
@@ -192,9 +190,7 @@ async def test_events_are_numbered_and_read_from_any_point(path):
     async with opened(path) as store:
         numbers = [await store.append_event(_event(n, run="r" if n % 2 else "")) for n in range(6)]
         assert numbers == sorted(set(numbers))
-        assert [event for _, event in await store.events()] == [
-            _event(n, run="r" if n % 2 else "") for n in range(6)
-        ]
+        assert [event for _, event in await store.events()] == [_event(n, run="r" if n % 2 else "") for n in range(6)]
         assert [event.text for _, event in await store.events("r", after=numbers[1])] == [
             "event 3",
             "event 5",
@@ -387,9 +383,7 @@ def test_another_program_s_database_is_refused(path):
 
 def test_an_older_file_is_brought_up_to_date_with_its_rows(path):
     _filled(path)
-    newer = replace(
-        NOTES, migrations=(*NOTES.migrations, "ALTER TABLE notes ADD COLUMN mark INTEGER DEFAULT 5")
-    )
+    newer = replace(NOTES, migrations=(*NOTES.migrations, "ALTER TABLE notes ADD COLUMN mark INTEGER DEFAULT 5"))
     with closing(open_database(path, newer)) as db:
         assert db.execute("SELECT count(*), min(mark) FROM notes").fetchone() == (500, 5)
     with closing(open_database(path, newer)) as db:

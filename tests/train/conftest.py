@@ -71,9 +71,7 @@ def tiny_run(tmp_path: Path) -> TinyRun:
     blobs = BlobStore(tmp_path / "blobs")
     train, held_out = (_shards(seed, blobs.put) for seed in (1, 2))
     no_text = BlobHash("0" * 64)
-    spec = tiny_spec(
-        DataSpec(source="manifest", dtype="u16", train=train, held_out=held_out, text_hash=no_text)
-    )
+    spec = tiny_spec(DataSpec(source="manifest", dtype="u16", train=train, held_out=held_out, text_hash=no_text))
     return TinyRun(spec, blobs, TokenData(spec, blobs.get))
 
 

@@ -10,8 +10,7 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.train.prepare import prepare
 
 TEXT = "".join(
-    f"Line {n} of a small text: {n * n} is the square of {n}, and {n + 7} comes seven later.\n"
-    for n in range(1500)
+    f"Line {n} of a small text: {n * n} is the square of {n}, and {n + 7} comes seven later.\n" for n in range(1500)
 )
 
 JOB = """

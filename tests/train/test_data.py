@@ -28,9 +28,7 @@ class Store(dict[BlobHash, bytes]):
 
     def shards(self, *runs: Tokens, dtype: str = "u16") -> tuple[ShardSpec, ...]:
         return tuple(
-            ShardSpec(
-                blob=self.put(run.astype("<u2" if dtype == "u16" else "<u4").tobytes()), tokens=len(run)
-            )
+            ShardSpec(blob=self.put(run.astype("<u2" if dtype == "u16" else "<u4").tobytes()), tokens=len(run))
             for run in runs
         )
 
@@ -152,7 +150,5 @@ def test_shards_are_little_endian_and_full_but_the_last(dtype: str, first_two: s
 def test_many_small_pieces_and_one_large_one_give_the_same_shards() -> None:
     store = Store()
     tokens = np.arange(1000, dtype=np.uint16)
-    assert write_shards(iter(np.split(tokens, 100)), "u16", store.put) == write_shards(
-        [tokens], "u16", store.put
-    )
+    assert write_shards(iter(np.split(tokens, 100)), "u16", store.put) == write_shards([tokens], "u16", store.put)
     assert write_shards([], "u16", store.put) == ()

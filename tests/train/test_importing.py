@@ -72,9 +72,7 @@ def test_a_folder_becomes_one_blob_per_unit(folder: Path, tmp_path: Path) -> Non
     checkpoint = parse_checkpoint(blobs.get(model.weights))
     assert [state.unit for state in checkpoint.units] == ["embed", "layers.0", "layers.1", "head"]
     assert (checkpoint.step, checkpoint.units[0].optimizer) == (0, None)
-    found = {
-        name: array for state in checkpoint.units for name, array in load(blobs.get(state.weights)).items()
-    }
+    found = {name: array for state in checkpoint.units for name, array in load(blobs.get(state.weights)).items()}
     expected = weights()
     assert found.keys() == expected.keys()
     assert all((found[name] == expected[name]).all() for name in expected)
@@ -88,9 +86,7 @@ def test_the_same_folder_gives_the_same_manifest(folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2**-8), ("float16", 2**-10)])
 @pytest.mark.slow
-def test_half_precision_is_widened_exactly(
-    dtype: str, tolerance: float, folder: Path, tmp_path: Path
-) -> None:
+def test_half_precision_is_widened_exactly(dtype: str, tolerance: float, folder: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file as save_torch
 
@@ -135,9 +131,7 @@ def test_a_job_with_a_checkpoint_takes_its_sizes(folder: Path, tmp_path: Path) -
         ("tokenizer.kind = 'bytes'\nrun.max_stages = 3", "a stage holds at least one of the 2 layers"),
     ],
 )
-def test_what_does_not_fit_the_checkpoint_is_said(
-    lines: str, message: str, folder: Path, tmp_path: Path
-) -> None:
+def test_what_does_not_fit_the_checkpoint_is_said(lines: str, message: str, folder: Path, tmp_path: Path) -> None:
     text = f"{lines}\nmodel.checkpoint = '{folder.name}'\ndata.embedded = true\n"
     with pytest.raises(SwarmdError) as caught:
         prepare(parse_job(text, "job.toml"), tmp_path, BlobStore(tmp_path / "blobs"))
@@ -162,9 +156,7 @@ def test_what_does_not_fit_the_checkpoint_is_said(
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps is not a number"),
     ],
 )
-def test_a_config_that_is_not_built_is_refused_by_name(
-    change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_a_config_that_is_not_built_is_refused_by_name(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "llama", {**CONFIG, **change}, {})
     with pytest.raises(UsageError) as caught:
         read_config(tmp_path / "llama")
@@ -202,9 +194,7 @@ def changed(name: str, array: np.ndarray | None) -> dict[str, np.ndarray]:
         (changed("model.norm.weight", np.zeros(16, np.int32)), "numbers of type I32"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(
-    tensors: dict[str, np.ndarray], message: str, tmp_path: Path
-) -> None:
+def test_weights_that_do_not_fit_are_refused(tensors: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "llama", CONFIG, tensors)
     with pytest.raises(UsageError) as caught:
         import_checkpoint(tmp_path / "llama", BlobStore(tmp_path / "blobs"))

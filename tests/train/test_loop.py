@@ -77,9 +77,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_seen(tiny_run):
 
 def test_a_checkpoint_of_other_tensors_is_refused(tiny_run):
     checkpoint = stopped_after(tiny_run, 2)
-    wrong = [
-        UnitState(state.unit, checkpoint.unit("embed").weights, state.optimizer) for state in checkpoint.units
-    ]
+    wrong = [UnitState(state.unit, checkpoint.unit("embed").weights, state.optimizer) for state in checkpoint.units]
     with pytest.raises(ProtocolViolation, match=r"layers\.0 does not hold exactly"):
         train(tiny_run.spec, tiny_run.data, resume=Checkpoint(2, tuple(wrong)), blobs=tiny_run.blobs)
 
@@ -110,9 +108,7 @@ def test_training_that_diverges_ends_with_words(tiny_run):
 
 
 def test_metrics_have_one_line_a_step(tiny_run):
-    lines = metrics_lines(
-        [EvalRow(0, 5.5), StepRow(1, 5.0, 0.1, 2.0), StepRow(2, 4.0, 0.2, 1.0), EvalRow(2, 4.5)]
-    )
+    lines = metrics_lines([EvalRow(0, 5.5), StepRow(1, 5.0, 0.1, 2.0), StepRow(2, 4.0, 0.2, 1.0), EvalRow(2, 4.5)])
     assert lines.splitlines() == [
         '{"step": 0, "eval_loss": 5.5}',
         '{"step": 1, "loss": 5.0, "lr": 0.1, "grad_norm": 2.0}',

@@ -34,9 +34,7 @@ def test_transformers_opens_the_weights_and_gives_the_same_logits(tiny_run, tmp_
     units, model = whole_model(tiny_run.spec)
     out = tmp_path / "model"
     out.mkdir()
-    write_model(
-        tiny_run.spec, {name: unit.weight_bytes() for name, unit in units.items()}, tiny_run.blobs, out
-    )
+    write_model(tiny_run.spec, {name: unit.weight_bytes() for name, unit in units.items()}, tiny_run.blobs, out)
     theirs = LlamaForCausalLM.from_pretrained(out, attn_implementation="eager", dtype=torch.float32)
     tokens = torch.randint(0, 256, (2, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -44,9 +44,7 @@ def test_the_same_text_gives_the_same_spec_anywhere(base: Path, tmp_path: Path) 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "other.txt").write_text(TEXT)
     first = resolve("data.text = 'a.txt'\n" + SMALL, base)
-    second = resolve(
-        "name = 'job'\n" + SMALL + "[data]\ntext = ['other.txt']\n[run]\nmax_stages = 2\n", tmp_path / "b"
-    )
+    second = resolve("name = 'job'\n" + SMALL + "[data]\ntext = ['other.txt']\n[run]\nmax_stages = 2\n", tmp_path / "b")
     assert first == second
     assert first.spec_id == second.spec_id
 
@@ -93,11 +91,7 @@ def test_the_embedded_text_is_enough_for_the_demo(base: Path) -> None:
 )
 def test_too_little_text_says_how_much_is_needed(settings: str, size: int, message: str, base: Path) -> None:
     (base / "short.txt").write_text("x" * size)
-    job = (
-        settings
-        + SMALL.replace("[batch]\nsequence_length", "batch.sequence_length")
-        + "[data]\ntext = 'short.txt'\n"
-    )
+    job = settings + SMALL.replace("[batch]\nsequence_length", "batch.sequence_length") + "[data]\ntext = 'short.txt'\n"
     with pytest.raises(UsageError) as caught:
         resolve(job, base)
     assert caught.value.message == message
@@ -112,9 +106,7 @@ def test_just_enough_text_is_enough(base: Path) -> None:
 def write_word_tokenizer(file: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    library = Tokenizer(
-        models.WordLevel({"[UNK]": 0, "line": 1, "text": 2, "high": 70_000}, unk_token="[UNK]")
-    )
+    library = Tokenizer(models.WordLevel({"[UNK]": 0, "line": 1, "text": 2, "high": 70_000}, unk_token="[UNK]"))
     library.pre_tokenizer = pre_tokenizers.Whitespace()
     library.save(str(file))
 

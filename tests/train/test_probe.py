@@ -75,9 +75,7 @@ def test_auto_finds_a_device():
 
 @pytest.mark.slow
 def test_a_fingerprint_is_the_same_in_every_process():
-    code = (
-        "import torch; from swarmd.gpu.numerics import fingerprint; print(fingerprint(torch.device('cpu')))"
-    )
+    code = "import torch; from swarmd.gpu.numerics import fingerprint; print(fingerprint(torch.device('cpu')))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert printed.strip() == fingerprint(CPU) == fingerprint(CPU)
 

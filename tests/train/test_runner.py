@@ -30,9 +30,7 @@ RUN = RunId("ab" * 32)
 class Chain:
     """Runners joined by queues; ``step`` lets one of them, picked at random, do one thing."""
 
-    def __init__(
-        self, spec: JobSpec, blobs: BlobStore, cuts: tuple[int, ...], start: BlobHash | None = None
-    ) -> None:
+    def __init__(self, spec: JobSpec, blobs: BlobStore, cuts: tuple[int, ...], start: BlobHash | None = None) -> None:
         self.spec, self.blobs = spec, blobs
         self.reports: list[object] = []
         self.queues: list[deque[tuple[FrameHeader, Tensor]]] = []
@@ -66,27 +64,18 @@ class Chain:
 
     def weights(self) -> dict[str, UnitState]:
         last = max(stored.step for stored in self.reported(Stored))
-        return {
-            unit.unit: unit
-            for stored in self.reported(Stored)
-            if stored.step == last
-            for unit in stored.units
-        }
+        return {unit.unit: unit for stored in self.reported(Stored) if stored.step == last for unit in stored.units}
 
 
 class _Outlet:
     def __init__(self, chain: Chain, index: int) -> None:
         self.chain, self.index = chain, index
 
-    def tensor(
-        self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor
-    ) -> None:
+    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
         load = self.chain.loads[self.index]
         back = direction is Direction.BACKWARD
         key = FrameKey(RUN, 1, step, index, load.first if back else load.end, direction)
-        header = FrameHeader(
-            FRAME_VERSION, key, 1, weight_version, "raw", "float32", tuple(tensor.shape), bytes(32)
-        )
+        header = FrameHeader(FRAME_VERSION, key, 1, weight_version, "raw", "float32", tuple(tensor.shape), bytes(32))
         self.chain.queues[self.index + (-1 if back else 1)].append((header, tensor.clone()))
 
     def report(self, message: object) -> None:
@@ -110,9 +99,7 @@ def test_any_number_of_stages_gives_the_plain_loops_bits(tmp_path: Path, cuts: t
     chain.run(seed=len(cuts))
     expected = store_units(spec.schedule.steps, reference.units, blobs)
     assert chain.weights() == {unit.unit: unit for unit in expected.units}
-    losses = {
-        report.step: float(report.loss) for report in chain.reported(Stepped) if report.loss is not None
-    }
+    losses = {report.step: float(report.loss) for report in chain.reported(Stepped) if report.loss is not None}
     assert losses == {row.step: row.loss for row in reference.rows if isinstance(row, StepRow)}
     scores = {report.step: float(report.loss) for report in chain.reported(Scored)}
     assert scores == {row.step: row.loss for row in reference.rows if isinstance(row, EvalRow)}
@@ -124,9 +111,7 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits_whatever_the_cuts(tmp_pa
     spec = small_spec(tmp_path, blobs)
     whole = Chain(spec, blobs, (0, 1, 3))
     whole.run(seed=1)
-    at_two = {
-        unit.unit: unit for stored in whole.reported(Stored) if stored.step == 2 for unit in stored.units
-    }
+    at_two = {unit.unit: unit for stored in whole.reported(Stored) if stored.step == 2 for unit in stored.units}
     names = ("embed", "layers.0", "layers.1", "layers.2", "head")
     start = blobs.put(Checkpoint(2, tuple(at_two[name] for name in names)).to_bytes())
     rest = Chain(spec, blobs, (0, 2, 3), start)

@@ -102,9 +102,7 @@ def test_a_run_resumed_with_another_cut_ends_with_the_same_bits(tiny_run):
     checkpoint = store_units(3, units, tiny_run.blobs)
     stages = stages_of(tiny_run, (2, 3), checkpoint)
     rows = pipelined(tiny_run, stages, random.Random(0))
-    assert rows == [
-        row for row in comparable(expected.rows) if (row.step if isinstance(row, EvalRow) else row[0]) > 3
-    ]
+    assert rows == [row for row in comparable(expected.rows) if (row.step if isinstance(row, EvalRow) else row[0]) > 3]
     assert snapshot(stages) == bits(expected)
 
 

@@ -67,9 +67,7 @@ def test_transformers_reads_the_byte_tokenizer_with_the_same_ids(
 
     write_tokenizer(spec, blobs, tmp_path / "out")
     theirs = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
-    every_character = "".join(
-        map(chr, [*range(0x800), *range(0x800, 0xD800, 97), *range(0x10000, 0x110000, 4099)])
-    )
+    every_character = "".join(map(chr, [*range(0x800), *range(0x800, 0xD800, 97), *range(0x10000, 0x110000, 4099)]))
     for text in (TEXT, every_character, "  two  spaces ", "\n\n"):
         ids = theirs.encode(text)
         assert ids == list(text.encode())
@@ -125,9 +123,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(content: str, blobs: BlobStore, 
         file_tokenizer(tmp_path / "t.json", blobs.put)
 
 
-def test_a_blob_that_is_no_tokenizer_is_the_peers_fault(
-    spec: JobSpec, blobs: BlobStore, tmp_path: Path
-) -> None:
+def test_a_blob_that_is_no_tokenizer_is_the_peers_fault(spec: JobSpec, blobs: BlobStore, tmp_path: Path) -> None:
     hostile = replace(spec, tokenizer=TokenizerSpec(kind="file", file=blobs.put(b"\xff")))
     with pytest.raises(ProtocolViolation, match=r"not a tokenizer\.json"):
         write_tokenizer(hostile, blobs, tmp_path / "out")

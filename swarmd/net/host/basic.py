@@ -50,9 +50,7 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
         for protocol in protocol_ids:
             stream = await self._network.new_stream(peer_id)
             # A cancelled close leaves the library's record of a stream behind.
-            stream.swarm_conn.streams -= {
-                each for each in stream.swarm_conn.streams if each.muxed_stream.over
-            }
+            stream.swarm_conn.streams -= {each for each in stream.swarm_conn.streams if each.muxed_stream.over}
             if await self._agree(stream, protocol):
                 stream.set_protocol(protocol)
                 return stream

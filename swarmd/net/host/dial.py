@@ -32,9 +32,7 @@ class AddressBook:
         return self._known.get(peer, ())
 
 
-async def first_to_answer(
-    addresses: Iterable[str], attempt: Callable[[str], Awaitable[None]]
-) -> dict[str, str]:
+async def first_to_answer(addresses: Iterable[str], attempt: Callable[[str], Awaitable[None]]) -> dict[str, str]:
     """Attempt every address until one succeeds; the reasons of those that failed before it.
 
     An attempt fails with any exception: the library raises many kinds, and an address is a guess.

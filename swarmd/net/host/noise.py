@@ -65,9 +65,7 @@ class NoiseSession(BaseSession):  # type: ignore[misc]
         """Seal and send everything."""
         view, parts = memoryview(data), list[bytes]()
         for start in range(0, len(view), MAX_PLAINTEXT_LENGTH):
-            message = self._out.cipher.encrypt(
-                self._out.nonce(), view[start : start + MAX_PLAINTEXT_LENGTH], None
-            )
+            message = self._out.cipher.encrypt(self._out.nonce(), view[start : start + MAX_PLAINTEXT_LENGTH], None)
             parts += (len(message).to_bytes(2, "big"), message)
         await self._raw.write(b"".join(parts))
 

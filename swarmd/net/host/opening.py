@@ -73,9 +73,7 @@ def _make_swarm(keys: KeyPair, psk: str | None, counters: Counters) -> BoundedSw
     peers.add_key_pair(identity, keys)
     upgrader = TransportUpgrader(secure_transports(keys), {})
     upgrader.muxer_multistream = OwnMuxer(counters)
-    swarm = BoundedSwarm(
-        identity, peers, upgrader, [BoundedTCP()], connection_config=connection_config(), psk=psk
-    )
+    swarm = BoundedSwarm(identity, peers, upgrader, [BoundedTCP()], connection_config=connection_config(), psk=psk)
     return swarm.prepare(counters)
 
 

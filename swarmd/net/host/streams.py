@@ -99,9 +99,7 @@ class HostTransport:
         try:
             return HostStream(await self._host.new_stream(_library_id(peer), [protocol]))
         except NotSpoken as error:
-            raise Refused(
-                f"{short(peer)} does not speak {protocol}", hint="it may run another version"
-            ) from error
+            raise Refused(f"{short(peer)} does not speak {protocol}", hint="it may run another version") from error
         except BaseLibp2pError as error:
             raise PeerLost(f"no stream to {short(peer)}: {error}") from error
 

@@ -61,9 +61,7 @@ class TensorListener:
             limit=self._limits.tickets,
             per_peer=self._limits.tickets_per_peer,
         )
-        self._half_open = HalfOpen(
-            total=self._limits.half_open, per_address=self._limits.half_open_per_address
-        )
+        self._half_open = HalfOpen(total=self._limits.half_open, per_address=self._limits.half_open_per_address)
         self._identity: Identity | None = None
         self._bound: int | None = None
 

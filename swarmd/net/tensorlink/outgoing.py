@@ -107,9 +107,7 @@ class OutgoingLink:
         if self._closing or self.lost.is_set():
             raise self.reason or PeerLost("the link is closed")
         if self._queued[item.kind] >= bound:
-            raise Refused(
-                f"the link has {bound} {item.kind} queued", hint="wait for their done before sending more"
-            )
+            raise Refused(f"the link has {bound} {item.kind} queued", hint="wait for their done before sending more")
         self._queued[item.kind] += 1
         self._outbox.put(item)
 

@@ -83,9 +83,7 @@ class TicketBook:
         self._forget_expired()
         held = sum(offer.link.peer == link.peer for offer in self._offers.values())
         if held >= self._per_peer or len(self._offers) >= self._limit:
-            raise Refused(
-                "too many tensor links are being opened", hint="wait until one is open or its ticket expires"
-            )
+            raise Refused("too many tensor links are being opened", hint="wait until one is open or its ticket expires")
         offer = Offer(secrets.token_bytes(TICKET_BYTES), link, self._clock() + self._lifetime)
         self._offers[offer.secret] = offer
         return offer

@@ -49,7 +49,7 @@ def _result(name: str, output: bytes, code: int | None) -> dict[str, Any]:
     except json.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise StateError(f"the child process {name!r} ended with exit code {code}, without a result", hint="see the log")
+        raise StateError(f"the child process {name!r} ended with exit code {code}, without a result")
     if "error" in answer:
         error = answer["error"]
         raise by_code(error["code"], error["message"], error.get("hint", ""))
