@@ -21,6 +21,7 @@ from swarmd.settings import MAX_NAME_BYTES, RULES, from_text, split_endpoint
 from swarmd.tomlfile import nearest, read_toml
 
 DEFAULT_PORT = 4801
+DEFAULT_METRICS_PORT = 4803
 ENV_PREFIX = "SWARMD_"
 DEFAULT = "default"
 """The origin of a value nobody set."""
@@ -71,8 +72,8 @@ class Config:
     """Stages held at once for one submitter other than ourselves."""
     disk_quota: int = 20 * 1024**3
     """Bytes that blobs may take on disk."""
-    metrics: str = "off"
-    """Where Prometheus reads metrics, as host:port; ``off``: nowhere."""
+    metrics: str = f"127.0.0.1:{DEFAULT_METRICS_PORT}"
+    """Where Prometheus reads metrics, as host:port; ``off``: nowhere. Unset: port 4803 where free, else any."""
     metrics_public: bool = False
     """Allow ``metrics`` on an address that other machines reach."""
     log_level: str = "info"

@@ -12,7 +12,7 @@ import trio
 
 from swarmd import __version__
 from swarmd.blobs import BlobStore
-from swarmd.config import Config, Origins, listen_addresses
+from swarmd.config import DEFAULT, Config, Origins, listen_addresses
 from swarmd.control import serve_control
 from swarmd.device import Device
 from swarmd.identity import load_identity
@@ -31,6 +31,7 @@ from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
 from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
 from swarmd.protocols.advert_book import AdvertBook
+from swarmd.protocols.errors import StateError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
 from swarmd.runs.deps import RunDeps
@@ -161,11 +162,19 @@ class Node:
             self._nursery.start_soon(run_mdns, ours, discovery.suggest)
 
     async def _start_metrics(self, runs: Runs, discovery: Discovery) -> None:
-        if self._config.metrics_endpoint is None:
+        endpoint = self._config.metrics_endpoint
+        if endpoint is None:
             return
         metrics = make_metrics(lambda: self._gauges(runs), lambda: self._counters(discovery))
         self._nursery.start_soon(loop_lateness, metrics, lambda: bool(self._leases.held))
-        await self._nursery.start(serve_metrics, *self._config.metrics_endpoint, metrics.text)
+        host, port = endpoint
+        try:
+            port = await self._nursery.start(serve_metrics, host, port, metrics.text)
+        except StateError:
+            if self._boot.origins["metrics"] != DEFAULT:
+                raise
+            port = await self._nursery.start(serve_metrics, host, 0, metrics.text)  # nobody chose the default
+        self._events.info(f"metrics are at http://{host}:{port}/metrics")
 
     def _gauges(self, runs: Runs) -> dict[str, int]:
         return {

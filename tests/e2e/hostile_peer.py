@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import psutil
 import trio
 from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_delim, encode_uvarint
@@ -17,8 +18,10 @@ from swarmd.net.host import open_host
 from swarmd.net.host.frames import DATA, PING, SYN, WINDOW_UPDATE, frame
 from swarmd.net.transport import RecordStore, Transport
 from swarmd.network import MAIN
-from swarmd.protocols.advert import record_check
+from swarmd.protocols.advert import advert_key, record_check
 from swarmd.protocols.errors import PeerLost, Refused
+from swarmd.protocols.ids import PeerId
+from tests.e2e.daemons import Daemon
 from tests.e2e.hostile_messages import Phrases, Target
 
 HELLO = encode_delim(b"/multistream/1.0.0")
@@ -59,12 +62,12 @@ class HostilePeer:
 
     async def protocols(self) -> tuple[str, ...]:
         """Every protocol the daemon says it speaks."""
-        await self.dial()
-        store = self.transport._host.get_peerstore()  # type: ignore[attr-defined]
+        victim, store = ID.from_base58(self._target.peer), self.transport._host.get_peerstore()  # type: ignore[attr-defined]
+        await self.transport.dial(self._target.peer, (self._address,))
         with trio.fail_after(10):
-            while not (spoken := store.get_protocols(ID.from_base58(self._target.peer))):  # noqa: ASYNC110
+            while victim not in store.peer_ids() or not store.get_protocols(victim):  # noqa: ASYNC110
                 await trio.sleep(0.01)
-        return tuple(sorted(spoken))
+        return tuple(sorted(store.get_protocols(victim)))
 
     async def dial(self) -> None:
         """Be connected, if the daemon lets us."""
@@ -169,3 +172,35 @@ def control_lines(chance: random.Random) -> bytes:
             b'{"v": 1, "method": "watch", "params": {"every": 1e999}}\n',
         )
     )
+
+
+def ports(daemon: Daemon) -> list[int]:
+    """Every TCP port the daemon listens on."""
+    mine = psutil.Process(daemon.process.pid).net_connections("tcp")
+    return [each.laddr.port for each in mine if each.status == psutil.CONN_LISTEN]
+
+
+class Honest:
+    """Another peer of the same daemon, who times its lookups."""
+
+    def __init__(self, daemon: Daemon, transport: Transport, records: RecordStore) -> None:
+        self.daemon, self.transport, self.records = daemon, transport, records
+        self.seconds: list[float] = []
+
+    async def look_up(self) -> float:
+        """The time one lookup of the daemon's advert takes."""
+        began = time.perf_counter()
+        with trio.fail_after(5):
+            assert await self.records.get(advert_key(PeerId(self.daemon.peer))) is not None
+        return time.perf_counter() - began
+
+    async def keep_looking(self) -> None:
+        while True:
+            self.seconds.append(await self.look_up())
+            await trio.sleep(0.1)
+
+    async def join(self) -> None:
+        await self.transport.dial(PeerId(self.daemon.peer), (self.daemon.addresses[0].partition("/p2p/")[0],))
+        with trio.fail_after(10):
+            while await self.records.get(advert_key(PeerId(self.daemon.peer))) is None:  # noqa: ASYNC110
+                await trio.sleep(0.05)

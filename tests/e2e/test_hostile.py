@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import statistics
-import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,30 +11,26 @@ import psutil
 import pytest
 import trio
 
-from swarmd.net.rpc import call, receive_message
-from swarmd.net.transport import RecordStore, Transport
-from swarmd.protocols.advert import advert_key
-from swarmd.protocols.advert_messages import ADVERT_PROTOCOL, GetAdvert, OwnAdvertIs
+from swarmd.protocols.advert_messages import ADVERT_PROTOCOL
 from swarmd.protocols.ids import BlobHash, PeerId, RunId
 from swarmd.protocols.messages import (
     BLOB_PROTOCOL,
-    FROM_MEMBER,
     LINK_PROTOCOL,
     SESSION_PROTOCOL,
-    Declined,
 )
-from swarmd.protocols.registry import Registry
 from tests.e2e.daemons import Daemon, daemons, until
 from tests.e2e.hostile_messages import KAD, Target
 from tests.e2e.hostile_peer import (
     STARTS,
     TLS_HELLO,
     HostilePeer,
+    Honest,
     control_lines,
     everywhere,
     garbage_to_control,
     garbage_to_port,
     node,
+    ports,
 )
 from tests.e2e.test_daemons import big_job, training
 
@@ -48,40 +42,8 @@ MOST_HANDLES = 12
 """File descriptors by which it may hold more."""
 
 
-def ports(daemon: Daemon) -> list[int]:
-    """Every TCP port the daemon listens on."""
-    mine = psutil.Process(daemon.process.pid).net_connections("tcp")
-    return [each.laddr.port for each in mine if each.status == psutil.CONN_LISTEN]
-
-
 async def ask(daemon: Daemon, method: str, **params: object):
     return await trio.to_thread.run_sync(partial(daemon.ask, method, **params))
-
-
-class Honest:
-    """Another peer of the same daemon, who times its lookups."""
-
-    def __init__(self, daemon: Daemon, transport: Transport, records: RecordStore) -> None:
-        self.daemon, self.transport, self.records = daemon, transport, records
-        self.seconds: list[float] = []
-
-    async def look_up(self) -> float:
-        """The time one lookup of the daemon's advert takes."""
-        began = time.perf_counter()
-        with trio.fail_after(5):
-            assert await self.records.get(advert_key(PeerId(self.daemon.peer))) is not None
-        return time.perf_counter() - began
-
-    async def keep_looking(self) -> None:
-        while True:
-            self.seconds.append(await self.look_up())
-            await trio.sleep(0.1)
-
-    async def join(self) -> None:
-        await self.transport.dial(PeerId(self.daemon.peer), (self.daemon.addresses[0].partition("/p2p/")[0],))
-        with trio.fail_after(10):
-            while await self.records.get(advert_key(PeerId(self.daemon.peer))) is None:  # noqa: ASYNC110
-                await trio.sleep(0.05)
 
 
 async def attack(peer: HostilePeer, daemon: Daemon, chance: random.Random) -> int:

@@ -179,7 +179,8 @@ def test_an_enormous_value_is_not_repeated_whole():
 def test_metrics_stay_on_this_machine_unless_said_otherwise():
     assert Config(metrics="[::1]:9").metrics_endpoint == ("::1", 9)
     assert Config(metrics="0.0.0.0:9", metrics_public=True).metrics_endpoint == ("0.0.0.0", 9)
-    assert Config().metrics_endpoint is None
+    assert Config().metrics_endpoint == ("127.0.0.1", 4803)
+    assert Config(metrics="off").metrics_endpoint is None
     with pytest.raises(UsageError, match="other machines") as caught:
         Config(metrics="0.0.0.0:9")
     assert "metrics_public" in caught.value.hint
