@@ -3,22 +3,25 @@
     python benchmarks/under_attack.py [--seconds 20] [--rate 200]
 
 A daemon trains a small model on one thread. An honest peer looks up its advert again and again, first in
-peace, then while a hostile peer, in a process of its own at the lowest priority, sends it ``rate`` messages a
+peace, then while a hostile peer, in a process of its own at a lower priority, sends it ``rate`` messages a
 second: garbage and bent messages to every protocol, garbage to every port. Times in milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import trio
 
@@ -48,6 +51,8 @@ windows = 4
 [checkpoint]
 every = 100000
 """
+MOST_AT_ONCE = 64
+NICE = 10
 SETTLE = 3.0
 """Seconds of the attack before its effect is measured."""
 
@@ -68,18 +73,27 @@ def main() -> None:
 async def attack(rate: float, peer: str, run: str, address: str, doors: str) -> None:
     """Send hostile messages at a steady rate until killed."""
     chance, target = random.Random(7), Target(PeerId(peer), RunId(run), BlobHash("1" * 64))
-    async with node(2) as (identity, transport, _), trio.open_nursery() as nursery:
-        hostile = HostilePeer(transport, identity, target, address, chance)
+    ports, number = tuple(map(int, doors.split(","))), 2
+    while True:  # with a new identity whenever the last one is banned
+        async with node(number, listen=()) as (identity, transport, _):
+            hostile = HostilePeer(transport, identity, target, address, chance)
+            await harass(hostile, ports, rate, chance)
+        number += 1
+
+
+async def harass(hostile: HostilePeer, ports: tuple[int, ...], rate: float, chance: random.Random) -> None:
+    """Send hostile messages at a steady rate until thrown out."""
+    async with trio.open_nursery() as nursery:
         protocols = await hostile.protocols()
         due = trio.current_time()
-        while True:
+        while hostile.connected:
             due += 1 / rate
             await trio.sleep_until(due)
-            if len(nursery.child_tasks) > 64:
+            if len(nursery.child_tasks) > MOST_AT_ONCE:
                 continue
+            print(flush=True)  # one line a message: the other end counts them
             if chance.random() < 0.1:
-                port = int(chance.choice(doors.split(",")))
-                nursery.start_soon(garbage_to_port, port, chance.choice((*STARTS, TLS_HELLO)), chance)
+                nursery.start_soon(garbage_to_port, chance.choice(ports), chance.choice((*STARTS, TLS_HELLO)), chance)
             else:
                 nursery.start_soon(hostile.talk, chance.choice(protocols))
 
@@ -97,31 +111,27 @@ async def measure(seconds: float, rate: float) -> None:
             honest = Honest(daemon, transport, records)
             await honest.join()
             calm = await figures(daemon, honest, run, seconds)
-            with attacker(daemon, run, rate) as process:
+            with tempfile.TemporaryFile() as sent, attacker(daemon, run, rate, sent):
                 await trio.sleep(SETTLE)
-                before = counted(daemon)
+                before, lines = counted(daemon), os.fstat(sent.fileno()).st_size
                 hostile = await figures(daemon, honest, run, seconds)
-                assert process.poll() is None, "the attacker ended before the measurement"
-                after = counted(daemon)
+                after, lines = counted(daemon), os.fstat(sent.fileno()).st_size - lines
         report(calm, hostile, {each: after[each] - before.get(each, 0) for each in after})
+        print(f"hostile messages: {lines}, {lines / seconds:.0f} a second")
 
 
-class attacker:
+@contextmanager
+def attacker(daemon: Daemon, run: str, rate: float, sent: IO[bytes]) -> Iterator[None]:
     """The attacker's process, for the length of the block."""
-
-    def __init__(self, daemon: Daemon, run: str, rate: float) -> None:
-        address = daemon.addresses[0].partition("/p2p/")[0]
-        doors = ",".join(map(str, ports(daemon)))
-        self._command = ["nice", "-n", "19", sys.executable, __file__, "--rate", str(rate)]
-        self._command += ["--attack", daemon.peer, run, address, doors]
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        self._process = subprocess.Popen(self._command)
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+    address, doors = daemon.addresses[0].partition("/p2p/")[0], ",".join(map(str, ports(daemon)))
+    command = ["nice", "-n", str(NICE), sys.executable, __file__, "--rate", str(rate)]
+    process = subprocess.Popen([*command, "--attack", daemon.peer, run, address, doors], stdout=sent)
+    try:
+        yield
+        assert process.poll() is None, "the attacker ended before the measurement did"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def counted(daemon: Daemon) -> dict[str, int]:

@@ -23,7 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from swarmd.protocols.checkpoint import UnitState
+from swarmd.protocols.addresses import is_dialable
+from swarmd.protocols.checkpoint import MAX_LAYERS, MAX_STEP, UnitState
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import BlobHash, NetworkId, PeerId, RunId, SpecId, run_id_of
 from swarmd.protocols.records import from_value, to_value
@@ -37,6 +38,11 @@ LINK_PROTOCOL = "/swarmd/link/1"
 MAX_SESSION_MESSAGE = MAX_SPEC_BYTES + 4096
 MAX_STATEMENT_BYTES = 1 << 18
 MAX_STAGES = 1024
+MAX_ADDRESSES = 16
+"""Of one stage."""
+MAX_WORDS = 1000
+"""Characters of a reason or a hint: it is kept, and shown on other people's terminals."""
+_MAX_COUNT = 1 << 62
 
 _RUN_TAG = "swarmd/run/1"
 _PLAN_TAG = "swarmd/plan/1"
@@ -75,8 +81,10 @@ class StageAssignment:
     addresses: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first < self.end or self.credit < 1 or len(self.addresses) > 16:
+        if not 0 <= self.first < self.end <= MAX_LAYERS or self.credit < 1:
             raise ValueError("an impossible stage")
+        if len(self.addresses) > MAX_ADDRESSES or not all(map(is_dialable, self.addresses)):
+            raise ValueError("a stage with too many addresses, or one that cannot be dialled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,8 @@ class Plan:
             raise ValueError("stages must cover the layers in order, without a gap")
         if len({stage.peer for stage in self.stages}) != len(self.stages) or self.term < 1 or self.number < 1:
             raise ValueError("a peer holds one stage; terms and plan numbers start at 1")
+        if len(self.members) > MAX_STAGES:
+            raise ValueError("too many members")
 
 
 def sign_run(statement: RunStatement, key: Sign) -> bytes:
@@ -129,8 +139,30 @@ def open_plan(raw: bytes, network: NetworkId, coordinator: PeerId) -> Plan:
     return from_value(Plan, verify(_PLAN_TAG, network, signed, limit=MAX_STATEMENT_BYTES))
 
 
+def words(text: str) -> str:
+    """A reason as it may travel: one line of printable characters, cut where it is too long."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_WORDS]
+
+
+def _check_words(*texts: str) -> None:
+    if any(text != words(text) for text in texts):
+        raise ValueError(f"a text of over {MAX_WORDS} characters, or with characters that do not print")
+
+
+def _check_counts(*numbers: int) -> None:
+    if not all(0 <= number < _MAX_COUNT for number in numbers):
+        raise ValueError("a negative or absurd number")
+
+
+def _check_step(step: int, parts: int = 0) -> None:
+    if not 0 <= step < MAX_STEP or parts > MAX_LAYERS + 2:
+        raise ValueError("an absurd step, or of more units than any model has")
+
+
 def real(text: str) -> float:
     """A finite number from its ``repr``. Raises ValueError."""
+    if len(text) > 32:
+        raise ValueError("no number is spelled so long")
     number = float(text)
     if not isfinite(number) or repr(number) != text:
         raise ValueError(f"{text!r} is not the repr of a finite number")
@@ -185,6 +217,9 @@ class Release:
 
     reason: str
 
+    def __post_init__(self) -> None:
+        _check_words(self.reason)
+
 
 # --- a member says
 
@@ -196,6 +231,9 @@ class Accepted:
     lease_seconds: int
     pid: int
 
+    def __post_init__(self) -> None:
+        _check_counts(self.lease_seconds, self.pid)
+
 
 @dataclass(frozen=True, slots=True)
 class Declined:
@@ -203,6 +241,9 @@ class Declined:
 
     reason: str
     hint: str
+
+    def __post_init__(self) -> None:
+        _check_words(self.reason, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +261,7 @@ class Profiled:
     def __post_init__(self) -> None:
         if not all(0 < each < 1 << 50 for each in (self.layer_ns, self.embed_ns, self.head_ns, self.memory_bytes)):
             raise ValueError("a profile without a positive time or memory")
+        _check_words(self.numerics)
         if not 0 <= self.uplink_bytes_per_s < 1 << 50 or len(self.numerics) > 200:
             raise ValueError("a profile with an absurd uplink or class")
 
@@ -229,6 +271,9 @@ class Ready:
     """The stage is built, at this many optimizer steps."""
 
     version: int
+
+    def __post_init__(self) -> None:
+        _check_step(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +292,7 @@ class StepDone:
     """One per unit of the stage, before clipping."""
 
     def __post_init__(self) -> None:
+        _check_step(self.step, len(self.squared_norms))
         for text in (*self.squared_norms, *((self.loss,) if self.loss is not None else ())):
             real(text)
 
@@ -259,6 +305,7 @@ class Evaluated:
     loss: str
 
     def __post_init__(self) -> None:
+        _check_step(self.step)
         real(self.loss)
 
 
@@ -269,12 +316,18 @@ class Checkpointed:
     step: int
     units: tuple[UnitState, ...]
 
+    def __post_init__(self) -> None:
+        _check_step(self.step, len(self.units))
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The stage committed the last step and has nothing left to do."""
 
     version: int
+
+    def __post_init__(self) -> None:
+        _check_step(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +338,9 @@ class Failed:
     message: str
     peer: str
     """The neighbour it lost, if that is why; else empty."""
+
+    def __post_init__(self) -> None:
+        _check_words(self.code, self.message, self.peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +358,10 @@ class Beat:
     bytes_received: int
     cpu_ns: int
     """Of the whole node: daemon and compute process."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self.number, self.step, self.micro_batches, self.busy_ns, self.cpu_ns)
+        _check_counts(self.forward_ns, self.backward_ns, self.bytes_sent, self.bytes_received)
 
 
 # --- members ask each other

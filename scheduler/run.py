@@ -214,8 +214,7 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
             return _lose(state, peer, reason)
         case Planned(stages):
             return replace(state, stages=stages)
-        case Ended(phase, code, reason):
-            return replace(state, phase=phase, since=now, code=code, reason=reason)
+    return replace(state, phase=event.phase, since=now, code=event.code, reason=event.reason)
 
 
 def plan(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from blake3 import blake3
@@ -82,7 +83,7 @@ class BlobStore:
         return BlobWriter(self.path(name), name)
 
     def _write(self, place: Path, data: bytes | bytearray | memoryview) -> None:
-        try:
+        with _disk(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             handle, beside = tempfile.mkstemp(dir=place.parent, prefix=".new-")
             try:
@@ -94,11 +95,6 @@ class BlobStore:
             except BaseException:
                 Path(beside).unlink(missing_ok=True)
                 raise
-        except OSError as error:
-            raise StateError(
-                f"cannot write {place}: {error.strerror}",
-                hint="free disk space or choose another --state-dir",
-            ) from error
 
 
 class BlobWriter:
@@ -108,30 +104,40 @@ class BlobWriter:
     """
 
     def __init__(self, place: Path, name: BlobHash) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
         self._place, self._name, self._hash = place, name, blake3()
-        handle, self._beside = tempfile.mkstemp(dir=place.parent, prefix=".new-")
-        self._file = os.fdopen(handle, "wb")
+        with _disk(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, self._beside = tempfile.mkstemp(dir=place.parent, prefix=".new-")
+            self._file = os.fdopen(handle, "wb")
 
     def write(self, piece: bytes) -> None:
         """Take the next piece. Raises StateError when the disk will not."""
         self._hash.update(piece)
-        try:
+        with _disk(self._place):
             self._file.write(piece)
-        except OSError as error:
-            raise StateError(f"cannot write {self._place}: {error.strerror}", hint="free disk space") from error
 
     def commit(self) -> None:
-        """Keep the blob. Raises ProtocolViolation if it is not what its name says."""
+        """Keep the blob. Raises ProtocolViolation if it is not what its name says; StateError as ``write``."""
         if self._hash.hexdigest() != self._name:
             raise ProtocolViolation(f"a peer sent other bytes than blob {self._name}")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        os.replace(self._beside, self._place)
+        with _disk(self._place):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            os.replace(self._beside, self._place)
 
     def __enter__(self) -> BlobWriter:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk has been reported by the write
+            self._file.close()
         Path(self._beside).unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "free disk space or choose another --state-dir"
+        raise StateError(f"cannot write {place}: {error.strerror}", hint=hint) from error

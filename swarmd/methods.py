@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -15,7 +16,8 @@ from swarmd.config import Origins, shown
 from swarmd.control import Method, param
 from swarmd.gpu.telemetry import live
 from swarmd.protocols.advert_book import AdvertBook
-from swarmd.protocols.control import FINAL_STATES, NodeView, PeerView, Snapshot, as_json
+from swarmd.protocols.control import FINAL_STATES, EventView, NodeView, PeerView, Snapshot, as_json
+from swarmd.protocols.errors import UsageError
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
@@ -23,6 +25,7 @@ from swarmd.runs.view import run_view, state_words
 from swarmd.views import idle_reason, peer_view
 
 Answer = dict[str, Any]
+USUAL_WATCH_SECONDS = 0.5
 MIN_WATCH_SECONDS = 0.1
 MAX_WATCH_SECONDS = 60.0
 SHOWN_EVENTS = 100
@@ -90,22 +93,24 @@ class Methods:
 
     async def _logs(self, params: Answer) -> AsyncGenerator[Answer, None]:
         run = self._runs.find(param(params, "run", str)).run
-        last = 0
-        while page := await self._deps.storage.events(run, after=last):
-            for _, event in page:
-                yield as_json(event)
-            last = page[-1][0]
-        if not param(params, "follow", bool, default=False):
-            return
-        async with aclosing(self._deps.events.subscribe(run=run, past=False)) as events:
-            async for event in events:
-                yield as_json(event)
+        follow = param(params, "follow", bool, default=False)
+        last, shown = 0, deque[EventView](maxlen=SHOWN_EVENTS)
+        # What comes from here on is held for us while the past is read, so nothing falls between the two.
+        async with aclosing(self._deps.events.subscribe(run=run, past=False)) as news:
+            while page := await self._deps.storage.events(run, after=last):
+                for _, event in page:
+                    shown.append(event)
+                    yield as_json(event)
+                last = page[-1][0]
+            while follow:
+                event = await anext(news)
+                if event not in shown:
+                    yield as_json(event)
 
     async def _watch(self, params: Answer) -> AsyncGenerator[Answer, None]:
         prefix = params.get("run")
         record = self._runs.find(param(params, "run", str)) if prefix is not None else None
-        every = float(params.get("every") or 0.5)
-        every = min(max(every, MIN_WATCH_SECONDS), MAX_WATCH_SECONDS)
+        every = _every(params)
         while True:
             shown_run = record or next(iter(self._runs.records), None)
             over = record is not None and state_words(record)[0] in FINAL_STATES
@@ -147,3 +152,11 @@ class Methods:
             runs=len(self._runs.records),
             counters=self._counters(),
         )
+
+
+def _every(params: Answer) -> float:
+    """Seconds between two snapshots, within bounds. Raises UsageError."""
+    every = params.get("every") or USUAL_WATCH_SECONDS
+    if not isinstance(every, int | float) or every != every:
+        raise UsageError("the parameter 'every' must be a number of seconds", hint="see protocols/control.py")
+    return min(max(every, MIN_WATCH_SECONDS), MAX_WATCH_SECONDS)

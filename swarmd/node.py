@@ -31,7 +31,7 @@ from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
 from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
 from swarmd.protocols.advert_book import AdvertBook
-from swarmd.protocols.errors import StateError
+from swarmd.protocols.errors import StateError, SwarmdError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
 from swarmd.runs.deps import RunDeps
@@ -72,8 +72,13 @@ async def run_node(boot: Boot) -> None:
             namespace="swarmd",
             check=record_check(network.id, time.time),
         )
-        async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as nursery:
-            await Node(boot, transport, nursery).start(records)
+        try:
+            async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as nursery:
+                await Node(boot, transport, nursery).start(records)
+        except BaseExceptionGroup as group:
+            if (reason := _reason(group)) is not None:
+                raise reason from None
+            raise
 
 
 class Node:
@@ -203,6 +208,15 @@ class Node:
             tensor_port=self._tensor_port,
             version=__version__,
         )
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> SwarmdError | None:
+    """The first failure that has words for people, if there is no other kind."""
+    ours, others = group.split(SwarmdError)
+    leaf: BaseException | None = None if others else ours
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf if isinstance(leaf, SwarmdError) else None
 
 
 async def _keep_events(events: EventLog, storage: Storage) -> None:

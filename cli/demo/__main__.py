@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,9 @@ SUBMIT_SECONDS = 300.0
 def main(arguments: list[str]) -> int:
     """Run the demo; 0 when the swarm did what it promises."""
     chosen = _parser().parse_args(arguments)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the daemons must not outlive us
+        if signal.getsignal(ending) is signal.SIG_DFL:
+            signal.signal(ending, signal.default_int_handler)
     try:
         return _run(chosen)
     except SwarmdError as error:
@@ -40,6 +44,8 @@ def main(arguments: list[str]) -> int:
 
 def _run(chosen: argparse.Namespace) -> int:
     began = time.monotonic()
+    if chosen.job is not None and chosen.steps is not None:
+        raise UsageError("--steps is for the built-in job", hint=f"set steps in {chosen.job}")
     folder = _folder(chosen.keep)
     show = show_for(as_json=chosen.json)
     try:
@@ -54,8 +60,8 @@ def _run(chosen: argparse.Namespace) -> int:
         show.say("the plain loop trains the same spec in one process")
         score = _score(view, swarm, job, folder, began)
     finally:
-        if chosen.keep is None:
-            shutil.rmtree(folder / "nodes", ignore_errors=True)
+        if chosen.keep is None:  # what stays is the model, if there is one
+            shutil.rmtree(folder / "nodes" if (folder / "model").exists() else folder, ignore_errors=True)
     emit(as_object(score)) if chosen.json else line("\n" + card(score))
     return 0 if score.good else 1
 
@@ -110,8 +116,6 @@ def _folder(keep: Path | None) -> Path:
 def _job(chosen: argparse.Namespace, folder: Path) -> Path:
     """The job file to submit: the user's own, or the built-in one with these numbers in it."""
     if chosen.job is not None:
-        if chosen.steps is not None:
-            raise UsageError("--steps is for the built-in job", hint=f"set steps in {chosen.job}")
         return Path(chosen.job).resolve()
     text = Path(__file__).with_name("job.toml").read_text(encoding="utf-8")
     job = folder / "demo.toml"

@@ -12,6 +12,7 @@ from typing import Any
 from swarmd.cli.demo.show import replace_line
 from swarmd.cli.spawn import module_command
 from swarmd.protocols.errors import StateError, by_code
+from swarmd.protocols.jobvalues import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ def local_run(job: Path, out: Path) -> LocalRun:
 
 
 def sample(model: Path, prompt: str) -> str:
-    """A sentence of the model's, on one line."""
+    """A sentence of the model's, on one line, without what a terminal would obey instead of show."""
     answer = _train("sample", str(model), prompt, "--tokens", "100", "--json")
-    return " ".join((prompt + str(answer["text"])).split())
+    return printable(" ".join((prompt + str(answer["text"])).split()))
 
 
 def sha256_of(path: Path) -> str:
@@ -47,9 +48,13 @@ def _train(*arguments: str) -> dict[str, Any]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        for line in process.stderr:
-            replace_line(line.strip())
-        lines = process.stdout.read().strip().splitlines()
+        try:
+            for line in process.stderr:
+                replace_line(line.strip())
+            lines = process.stdout.read().strip().splitlines()
+        except KeyboardInterrupt:
+            process.kill()
+            raise
     replace_line("")
     if not lines:
         raise StateError(f"swarmd.train {arguments[0]} ended with exit code {process.returncode} and no result")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
 from swarmd.cli.client import call
 from swarmd.cli.spawn import module_command
 from swarmd.paths import Paths
-from swarmd.protocols.errors import DaemonUnreachable, StateError, SwarmdError, TimedOut
+from swarmd.protocols.errors import StateError, SwarmdError, TimedOut
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -41,14 +42,14 @@ class LocalSwarm:
         """Processes that outlived the swarm, once it was closed."""
 
     def start(self, count: int) -> None:
-        """Start so many daemons and wait until each knows all others. Raises StateError or TimedOut."""
+        """Start so many daemons; wait until each knows what all others offer. Raises StateError or TimedOut."""
         self._start_one("node-1", None)
         first = self._status(self.nodes[0])["addresses"][0]
         for number in range(2, count + 1):
             self._start_one(f"node-{number}", first)
         deadline = time.monotonic() + MEET_SECONDS
         for node in self.nodes:
-            while len(_ask(node, "peers").get("peers", ())) < count - 1:
+            while not _ask(node, "status").get("device") or len(_offers(node)) < count - 1:
                 self._check_alive()
                 if time.monotonic() > deadline:
                     raise TimedOut(f"the nodes did not find each other within {MEET_SECONDS:.0f} s")
@@ -84,7 +85,7 @@ class LocalSwarm:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.nodes.append(LocalNode(name, paths, process))
 
-    def _status(self, node: LocalNode) -> dict[str, list[str]]:
+    def _status(self, node: LocalNode) -> dict[str, Any]:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if status := _ask(node, "status"):
@@ -117,12 +118,15 @@ def local_swarm(folder: Path, count: int, *, fault: str = "") -> Iterator[LocalS
         swarm.close()
 
 
-def _ask(node: LocalNode, method: str) -> dict[str, list[str]]:
+def _offers(node: LocalNode) -> list[Any]:
+    """Peers that a node may give a stage: it knows what their device can do."""
+    return [peer for peer in _ask(node, "peers").get("peers", ()) if peer["device"]["flops"] > 0]
+
+
+def _ask(node: LocalNode, method: str) -> dict[str, Any]:
     """The daemon's answer, or nothing while it is still starting."""
     try:
         return call(node.paths, method, wait=5.0)
-    except DaemonUnreachable:
-        return {}
     except SwarmdError:
         return {}
 

@@ -35,6 +35,11 @@ class SlotLayout:
         return range(2 * SLOTS_PER_POOL, 3 * SLOTS_PER_POOL)
 
     @property
+    def total_bytes(self) -> int:
+        """Of all slots."""
+        return self.count * self.slot_bytes
+
+    @property
     def count(self) -> int:
         """All slots."""
         return 3 * SLOTS_PER_POOL

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NAMES = (
     "handler_errors",  # exceptions that left a stream handler
+    "violations",  # streams that ended because the peer broke a protocol's rules
+    "peers_banned",  # peers thrown out for a while: far too many of all of these
     "streams_lost",  # handlers that ended because the peer went away
     "streams_over_cap",  # streams reset because the peer held too many
     "read_deadlines",  # reads that waited too long
@@ -16,6 +18,13 @@ NAMES = (
     "dials_failed",  # dials in which no address answered
     "records_refused",  # records that failed the check
 )
+
+
+def is_only(error: BaseException, *kinds: type[Exception]) -> bool:
+    """Whether an error is of these kinds, or a group of nothing else."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)
 
 
 class Counters:

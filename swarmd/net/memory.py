@@ -10,11 +10,11 @@ from weakref import WeakSet
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from swarmd.net.counters import Counters
+from swarmd.net.counters import Counters, is_only
 from swarmd.net.memory_records import MemoryRecords
 from swarmd.net.memory_stream import MemoryStream, stream_pair
 from swarmd.net.transport import Handler, RecordCheck, StreamLimits
-from swarmd.protocols.errors import PeerLost, Refused
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused
 from swarmd.protocols.ids import PeerId, peer_id_of, short
 
 
@@ -169,11 +169,9 @@ class MemoryTransport:
     async def _serve(self, stream: MemoryStream, protocol: str, handler: Handler) -> None:
         try:
             await handler(stream)
-        except PeerLost:
-            self._totals.add("streams_lost")
-            stream.cut()
-        except Exception:  # noqa: BLE001 - the edge of what serves one peer
-            self._totals.add("handler_errors")
+        except Exception as error:  # noqa: BLE001 - the edge of what serves one peer
+            violated = "violations" if is_only(error, ProtocolViolation) else "handler_errors"
+            self._totals.add("streams_lost" if is_only(error, PeerLost) else violated)
             stream.cut()
         else:
             await stream.close()

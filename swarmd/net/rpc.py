@@ -17,6 +17,7 @@ from swarmd.net.transport import Stream, StreamLimits, Transport
 from swarmd.protocols.errors import (
     NotFound,
     PeerLost,
+    ProtocolViolation,
     RemoteError,
     SwarmdError,
     TimedOut,
@@ -83,12 +84,18 @@ def serve_rpc(
     async def serve(stream: Stream) -> None:
         async with closing(stream):
             raw = await receive_message(stream, max_bytes)
-            answer = await _answer(stream.remote, raw)
-            await send_message(stream, Registry(type(answer)).encode(answer), max_bytes)
+            try:
+                request = requests.decode(raw, max_bytes)
+            except ProtocolViolation as violation:
+                await _reply(stream, failure_of(violation))
+                raise  # the transport counts it
+            await _reply(stream, await _answer(stream.remote, request))
 
-    async def _answer(peer: PeerId, raw: bytes) -> object:
+    async def _reply(stream: Stream, answer: object) -> None:
+        await send_message(stream, Registry(type(answer)).encode(answer), max_bytes)
+
+    async def _answer(peer: PeerId, request: object) -> object:
         try:
-            request = requests.decode(raw, max_bytes)
             with trio.fail_after(timeout):
                 return await handlers[type(request)](peer, request)
         except trio.TooSlowError:

@@ -20,7 +20,6 @@ from swarmd.protocols.messages import BLOB_PROTOCOL, BlobHead, GetBlob
 from swarmd.runs.session import Session
 
 PIECE_BYTES = 1 << 20
-MAX_BLOB_BYTES = 1 << 32
 STALL_SECONDS = 20.0
 """A blob must move at least one piece in this time."""
 
@@ -32,6 +31,8 @@ class Grant:
     store: BlobStore
     peers: set[PeerId] = field(default_factory=set[PeerId])
     blobs: set[BlobHash] = field(default_factory=set[BlobHash])
+    asked: BlobHash | None = None
+    """The blob that was asked for last."""
 
 
 class Grants:
@@ -55,6 +56,7 @@ class Grants:
         """The store that may give this blob to this peer. Raises NotFound."""
         for grant in self._by_run.get(run, []):
             if peer in grant.peers and blob in grant.blobs and grant.store.has(blob):
+                grant.asked = blob
                 return grant.store
         raise NotFound(f"no blob {short(blob)} of run {short(run)} for {short(peer)}")
 
@@ -69,9 +71,9 @@ def serve_blobs(transport: Transport, grants: Grants) -> None:
 
 
 async def fetch_blob(
-    transport: Transport, grants: Grants, peer: PeerId, run: RunId, blob: BlobHash, into: BlobStore
+    transport: Transport, grants: Grants, peer: PeerId, run: RunId, blob: BlobHash, into: BlobStore, most: int
 ) -> None:
-    """Bring a blob of a run from a member into a store, unless it is there.
+    """Bring a blob of a run, of at most ``most`` bytes, from a member into a store, unless it is there.
 
     Raises:
         PeerLost, Refused, TimedOut: the peer went away, does not give it, or stalled.
@@ -85,12 +87,12 @@ async def fetch_blob(
         return
     stream = await transport.open_stream(peer, BLOB_PROTOCOL)
     try:
-        await _receive(stream, run, blob, into)
+        await _receive(stream, run, blob, into, most)
     finally:
         await stream.close()
 
 
-async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore) -> None:
+async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore, most: int) -> None:
     session = Session(stream, (GetBlob,), (BlobHead,))
     await session.send(GetBlob(run, blob))
     with _patience(blob):
@@ -98,8 +100,8 @@ async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore) 
     assert isinstance(head, BlobHead)
     if head.size < 0:
         raise Refused(f"{short(stream.remote)} does not give blob {short(blob)}")
-    if head.size > MAX_BLOB_BYTES:
-        raise ProtocolViolation(f"a blob of {head.size} bytes is over the limit")
+    if head.size > most:
+        raise ProtocolViolation(f"a blob of {head.size} bytes, where the run's spec allows {most}")
     with into.writer(blob) as writer:
         left = head.size
         while left:

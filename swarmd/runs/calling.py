@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 
 import trio
 
@@ -18,9 +17,12 @@ from swarmd.protocols.messages import (
     Heartbeat,
     Offer,
     Release,
+    words,
 )
+from swarmd.runs.conduct import Conduct
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.member import take_part
+from swarmd.runs.record import RunRecord
 from swarmd.runs.session import Session, stream_pair
 
 HEARTBEAT_SECONDS = 1.0
@@ -31,15 +33,21 @@ DIAL_SECONDS = 10.0
 class Call:
     """One session with one member, from our side.
 
-    ``hear`` gets every message of the member, in order; ``lose`` is told why the session ended, unless it
-    was we who ended it.
+    ``hear`` gets every message of the member that ``conduct`` lets pass, in order; ``lose`` is told why the
+    session ended, unless it was we who ended it.
     """
 
     def __init__(
-        self, peer: PeerId, hear: Callable[[PeerId, object], None], lose: Callable[[PeerId, str], None]
+        self,
+        peer: PeerId,
+        record: RunRecord,
+        hear: Callable[[PeerId, object], None],
+        lose: Callable[[PeerId, str], None],
     ) -> None:
         self.peer = peer
-        self._hear, self._lose = hear, lose
+        self.conduct = Conduct(record.spec)
+        self._record, self._hear, self._lose = record, hear, lose
+        self._beats = 0
         self._session: Session | None = None
         self._released = False
 
@@ -53,7 +61,9 @@ class Call:
                 await self._listen(self._session)
         except* RemoteError as group:
             if not self._released:
-                self._lose(self.peer, _words(group))
+                self._lose(self.peer, _reasons(group))
+                if self._session is not None:
+                    await self._session.stream.reset()
 
     async def tell(self, message: object) -> None:
         """Send a message; a member that is gone is reported lost, not raised."""
@@ -70,7 +80,7 @@ class Call:
         if self._session is None:
             return
         with trio.move_on_after(FAREWELL_SECONDS, shield=True), suppress(RemoteError):
-            await self._session.send(Release(reason[:200]))
+            await self._session.send(Release(words(reason)))
             await self._session.stream.close()
 
     async def _open(self, deps: RunDeps, nursery: trio.Nursery) -> Stream:
@@ -80,18 +90,22 @@ class Call:
             return ours
         with trio.move_on_after(DIAL_SECONDS):
             if self.peer not in deps.transport.connected():
-                await deps.transport.dial(self.peer, deps.adverts()[self.peer].addresses)
+                advert = deps.adverts().get(self.peer)
+                await deps.transport.dial(self.peer, advert.addresses if advert else ())
             return await deps.transport.open_stream(self.peer, SESSION_PROTOCOL)
         raise PeerLost(f"did not answer within {DIAL_SECONDS:.0f} s")
 
     async def _listen(self, session: Session) -> None:
         while True:
-            self._hear(self.peer, await session.receive())
+            message = await session.receive()
+            self.conduct.check(message, beats=self._beats, step=self._record.step)
+            self._hear(self.peer, message)
 
     async def _beat(self, session: Session) -> None:
-        for number in count(1):
+        while True:
             await trio.sleep(HEARTBEAT_SECONDS)
-            await session.send(Heartbeat(number))
+            self._beats += 1
+            await session.send(Heartbeat(self._beats))
 
 
 async def _serve_here(stream: Stream, deps: RunDeps) -> None:
@@ -99,13 +113,13 @@ async def _serve_here(stream: Stream, deps: RunDeps) -> None:
     try:
         await take_part(stream, deps)
     except* SwarmdError as group:
-        deps.events.warning(f"the stage on this node ended: {_words(group)}")
+        deps.events.warning(f"the stage on this node ended: {_reasons(group)}")
     finally:
         await stream.reset()
 
 
-def _words(group: BaseExceptionGroup[SwarmdError]) -> str:
+def _reasons(group: BaseExceptionGroup[SwarmdError]) -> str:
     leaves: list[str] = []
     for error in group.exceptions:
-        leaves.append(_words(error) if isinstance(error, BaseExceptionGroup) else error.message)
+        leaves.append(_reasons(error) if isinstance(error, BaseExceptionGroup) else error.message)
     return "; ".join(leaves)

@@ -13,7 +13,7 @@ from contextlib import suppress
 import trio
 
 from swarmd.protocols.errors import LocalError, SwarmdError
-from swarmd.protocols.ids import PeerId
+from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
     Accepted,
     Assign,
@@ -33,12 +33,12 @@ from swarmd.protocols.messages import (
     StepDone,
     sign_plan,
 )
-from swarmd.runs.blob_exchange import fetch_blob
 from swarmd.runs.calling import Call
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.finish import write_result
+from swarmd.runs.keeping import Keeper
 from swarmd.runs.planning import make_plan
-from swarmd.runs.record import RunRecord, checkpoint_blobs
+from swarmd.runs.record import RunRecord
 from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
 from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
@@ -52,12 +52,18 @@ MAX_MEMBERS = 256
 class Coordinator:
     """Runs one run to its end. ``state`` lives in the record, where views read it."""
 
-    def __init__(self, record: RunRecord, deps: RunDeps, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        record: RunRecord,
+        deps: RunDeps,
+        changed: Callable[[], None],
+        needed: Callable[[], set[BlobHash]],
+    ) -> None:
+        """``needed`` gives the blobs that any run of this node needs."""
         self._record, self._deps, self._changed = record, deps, changed
+        self._keeper = Keeper(record, deps, needed)
         self._calls: dict[PeerId, Call] = {}
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
-        self._kept = trio.Event()
-        """Set when a checkpoint has become whole; then a new one takes its place."""
         record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
 
     @property
@@ -154,8 +160,11 @@ class Coordinator:
         self._record.state = mind.offer(self.state, new, trio.current_time())
         offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)
         for peer in new:
-            call = self._calls[peer] = Call(peer, self._hear, lambda p, why: self._event(Lost(p, why)))
+            call = self._calls[peer] = Call(peer, self._record, self._hear, self._lose)
             self._nursery.start_soon(call.run, offer, self._deps)
+
+    def _lose(self, peer: PeerId, reason: str) -> None:
+        self._event(Lost(peer, reason))
 
     def _hear(self, peer: PeerId, message: object) -> None:
         record, now = self._record, time.time()
@@ -204,30 +213,18 @@ class Coordinator:
         record = self._record
         record.plan, record.reasons = await make_plan(record, peers, self._deps)
         for stage, reason in zip(record.plan.stages, record.reasons, strict=True):
+            self._calls[stage.peer].conduct.holds(stage, record.start_step)
             record.grant.peers.add(stage.peer)
             self._deps.events.info(reason, run=record.run)
         self._event(Planned(tuple(stage.peer for stage in record.plan.stages)))
 
     async def _keep(self, peer: PeerId, report: Checkpointed) -> None:
-        """Bring a stage's units to our disk: a checkpoint must outlive its stages."""
-        record, deps = self._record, self._deps
-        for unit in report.units:
-            for blob in (unit.weights, unit.optimizer):
-                if blob is not None:
-                    await fetch_blob(deps.transport, deps.grants, peer, record.run, blob, record.grant.store)
-        whole = record.stored(report.step, report.units, record.grant.store)
-        if whole is not None:
-            record.grant.blobs |= checkpoint_blobs(whole)
-            deps.events.info(f"checkpoint of step {report.step} is whole", run=record.run)
-            self._kept.set()
-            self._kept = trio.Event()
-            self._changed()
+        await self._keeper.keep(peer, report)
+        self._changed()
 
     async def _gather(self) -> None:
-        record = self._record
-        while record.checkpoint is None or record.checkpoint[0] < record.spec.schedule.steps:
-            await self._kept.wait()
-        await write_result(record, self._deps)
+        await self._keeper.wait_for_last()
+        await write_result(self._record, self._deps)
         self._event(Ended(Phase.DONE))
 
     async def _guarded(self, work: Callable[..., object], *args: object) -> None:

@@ -7,32 +7,34 @@ from collections import Counter
 import trio
 
 from swarmd.blobs import BlobStore
-from swarmd.protocols.checkpoint import EMBED, HEAD, Checkpoint, layer_unit, parse_checkpoint
-from swarmd.protocols.errors import Refused
-from swarmd.protocols.footprint import parameter_count, stage_memory
+from swarmd.compute.layout import layout_of
+from swarmd.protocols.checkpoint import MAX_CHECKPOINT_BYTES, Checkpoint, parse_checkpoint
+from swarmd.protocols.errors import ProtocolViolation, Refused
+from swarmd.protocols.footprint import stage_memory
 from swarmd.protocols.ids import BlobHash, PeerId
-from swarmd.protocols.messages import Plan, RunStatement
+from swarmd.protocols.messages import Plan, RunStatement, StageAssignment
 from swarmd.protocols.spec import JobSpec
 from swarmd.runs.blob_exchange import fetch_blob
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.leases import Room
+from swarmd.runs.leases import Lease, Room
+from swarmd.runs.sizes import Sized, disk_bytes, shard_sizes, unit_names_of, unit_sizes
 from swarmd.scheduler.admission import Accepts, Load, Policy, Request, admit
+from swarmd.scheduler.explain import size
 
 
-def stage_blobs(spec: JobSpec, first: int, end: int) -> tuple[BlobHash, ...]:
+def stage_blobs(spec: JobSpec, first: int, end: int) -> tuple[Sized, ...]:
     """Token shards that a stage reads: inputs at the first, targets at the last, none between."""
     if first > 0 and end < spec.model.num_hidden_layers:
         return ()
-    return tuple(dict.fromkeys(shard.blob for shard in (*spec.data.train, *spec.data.held_out)))
+    return shard_sizes(spec)
 
 
-def unit_blobs(checkpoint: Checkpoint, spec: JobSpec, first: int, end: int) -> tuple[BlobHash, ...]:
-    """A checkpoint's blobs that a stage starts from: its own units', and no more."""
-    units = [layer_unit(layer) for layer in range(first, end)]
-    units += [EMBED] if first == 0 else []
-    units += [HEAD] if end == spec.model.num_hidden_layers else []
-    states = [checkpoint.unit(unit) for unit in units]
-    return tuple(blob for state in states for blob in (state.weights, state.optimizer) if blob is not None)
+def unit_blobs(checkpoint: Checkpoint, spec: JobSpec, first: int, end: int) -> tuple[Sized, ...]:
+    """A checkpoint's blobs that a stage starts from: its own units', and no more. Raises ProtocolViolation."""
+    if checkpoint.layers != spec.model.num_hidden_layers:
+        raise ProtocolViolation(f"a checkpoint of {checkpoint.layers} layers is not of this run's model")
+    states = [checkpoint.unit(unit) for unit in unit_names_of(spec.model, first, end)]
+    return tuple(sized for state in states for sized in unit_sizes(spec, state))
 
 
 async def needed_blobs(
@@ -41,17 +43,41 @@ async def needed_blobs(
     """Bring all that a stage needs from the coordinator. Raises RemoteError."""
     here = plan.stages[stage]
 
-    async def fetch(blob: BlobHash) -> None:
-        await fetch_blob(deps.transport, deps.grants, statement.submitter, plan.run, blob, store)
+    async def fetch(blob: BlobHash, most: int) -> None:
+        await fetch_blob(deps.transport, deps.grants, statement.submitter, plan.run, blob, store, most)
 
-    for blob in stage_blobs(spec, here.first, here.end):
-        await fetch(blob)
+    for blob, most in stage_blobs(spec, here.first, here.end):
+        await fetch(blob, most)
     start = plan.checkpoint or spec.model.weights
     if start is not None:
-        await fetch(start)
+        await fetch(start, MAX_CHECKPOINT_BYTES)
         checkpoint = parse_checkpoint(await trio.to_thread.run_sync(store.get, start))
-        for blob in unit_blobs(checkpoint, spec, here.first, here.end):
-            await fetch(blob)
+        for blob, most in unit_blobs(checkpoint, spec, here.first, here.end):
+            await fetch(blob, most)
+
+
+def free_memory(deps: RunDeps, lease: Lease) -> int:
+    """Bytes that this lease may use: what the owner lends, less what the others were promised."""
+    others = sum(each.room.memory for each in deps.leases.held.values() if each is not lease)
+    return max(0, deps.device.memory_limit() - others)
+
+
+def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment) -> None:
+    """Keep free what this stage needs, now that it is known. Raises Refused when there is not so much."""
+    held = min(stage.credit, spec.batch.micro_batches)
+    needed = stage_memory(spec, stage.first, stage.end, held) + layout_of(spec).total_bytes
+    free = free_memory(deps, lease)
+    if needed > free:
+        raise Refused(
+            f"layers {stage.first} to {stage.end - 1} need {size(needed)} of memory, and {size(free)} are free"
+        )
+    lease.room = Room(needed, lease.room.disk)
+
+
+def refuse_stranger(submitter: PeerId, deps: RunDeps) -> None:
+    """Raises Refused for a submitter whose jobs are not taken here, however small they are."""
+    nothing = Request(submitter=submitter, layers=0, sequence_length=0, vocabulary=0, memory_bytes=0, disk_bytes=0)
+    _admit(nothing, deps)
 
 
 def decide(statement: RunStatement, spec: JobSpec, deps: RunDeps) -> Room:
@@ -64,12 +90,16 @@ def decide(statement: RunStatement, spec: JobSpec, deps: RunDeps) -> Room:
         sequence_length=spec.batch.sequence_length,
         vocabulary=spec.model.vocab_size,
         memory_bytes=_least_memory(spec),
-        disk_bytes=_disk(spec),
+        disk_bytes=disk_bytes(spec),
     )
+    _admit(request, deps)
+    return Room(request.memory_bytes, request.disk_bytes)
+
+
+def _admit(request: Request, deps: RunDeps) -> None:
     decision = admit(request, _policy(deps), _load(deps))
     if not decision.accepted:
         raise Refused(decision.reason)
-    return Room(request.memory_bytes, request.disk_bytes)
 
 
 def _policy(deps: RunDeps) -> Policy:
@@ -96,12 +126,7 @@ def _load(deps: RunDeps) -> Load:
 
 
 def _least_memory(spec: JobSpec) -> int:
-    """Bytes of the smallest stage of this spec: one layer in the middle, one micro-batch held."""
-    middle = spec.model.num_hidden_layers // 2
-    return stage_memory(spec, middle, middle + 1, 1)
-
-
-def _disk(spec: JobSpec) -> int:
-    """Bytes of files a stage may keep at once: the shards, and two checkpoints of every unit."""
-    tokens = spec.data.train_tokens + spec.data.held_out_tokens
-    return tokens * (2 if spec.data.dtype == "u16" else 4) + 2 * 12 * parameter_count(spec.model)
+    """Bytes that timing the job takes here: one layer with the embedding, alone, or with the head."""
+    layers = spec.model.num_hidden_layers
+    each = (stage_memory(spec, layer, layer + 1, 1) for layer in {0, layers // 2, layers - 1})
+    return max(each) + layout_of(spec).total_bytes

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from swarmd.blobs import BlobStore
+from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.ids import BlobHash
@@ -12,7 +16,7 @@ from swarmd.protocols.messages import open_run
 from swarmd.protocols.spec import parse_spec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.record import RunRecord, StepRow, spec_blobs
+from swarmd.runs.record import KeptCheckpoint, RunRecord, StepRow, checkpoint_blobs, spec_blobs
 from swarmd.runs.view import decided_state
 from swarmd.storage import MetricRow, StoredRun
 
@@ -68,12 +72,19 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         weights_sha256=extra["weights_sha256"],
     )
     record.remembered = _remembered(stored)
+    if record.checkpoint is not None and deps.blobs.has(record.checkpoint[1]):
+        record.kept = [await trio.to_thread.run_sync(_kept, record.checkpoint, deps.blobs)]
     for row in await deps.storage.metrics(stored.id):
         if row.loss is not None:
             record.rows[row.step] = StepRow(row.step, row.loss, row.grad_norm or 0.0, row.time or 0.0)
         if row.held_out is not None:
             record.evals[row.step] = row.held_out
     return record
+
+
+def _kept(checkpoint: tuple[int, BlobHash], blobs: BlobStore) -> KeptCheckpoint:
+    step, name = checkpoint
+    return KeptCheckpoint(step, name, frozenset(checkpoint_blobs(parse_checkpoint(blobs.get(name)))))
 
 
 def _remembered(stored: StoredRun) -> tuple[str, str, str]:

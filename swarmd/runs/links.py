@@ -13,7 +13,7 @@ from itertools import chain
 
 import trio
 
-from swarmd.compute.layout import SlotLayout
+from swarmd.compute.layout import boundary_shape, layout_of
 from swarmd.compute.memory import SlotPool
 from swarmd.compute.messages import Arrived, Outgoing, Sent
 from swarmd.compute.process import Compute
@@ -21,6 +21,7 @@ from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ti
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.messages import LinkTicket, OpenLink, Plan
+from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Ack, Direction, FrameHeader
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.link_desk import ask_for_ticket
@@ -81,7 +82,7 @@ class StageLinks:
         self,
         deps: RunDeps,
         compute: Compute,
-        layout: SlotLayout,
+        spec: JobSpec,
         plan: Plan,
         stage: int,
         nursery: trio.Nursery,
@@ -91,7 +92,8 @@ class StageLinks:
         self.stage = stage
         self._deps, self._compute, self._plan = deps, compute, plan
         self._nursery, self._broken = nursery, broken
-        self._slot_bytes = layout.slot_bytes
+        layout = layout_of(spec)
+        self._slot_bytes, self._shape = layout.slot_bytes, boundary_shape(spec)
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
         self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at)) for at in self._neighbours}
@@ -151,7 +153,8 @@ class StageLinks:
                 plan.number,
                 boundary,
             )
-            return named and key.direction in directions and header.payload_bytes == self._slot_bytes
+            form = (header.codec, header.dtype, header.shape) == ("raw", "float32", self._shape)
+            return named and form and key.direction in directions
 
         return expected
 

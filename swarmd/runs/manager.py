@@ -12,14 +12,14 @@ import trio
 from swarmd.children import run_child
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
-from swarmd.protocols.ids import PeerId, RunId, short
+from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
 from swarmd.protocols.messages import RunStatement, sign_run
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.coordinator import Coordinator
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import load_records, save_record
-from swarmd.runs.record import RunRecord, checkpoint_blobs, spec_blobs
+from swarmd.runs.record import RunRecord, checkpoint_blobs, needed_blobs, spec_blobs
 from swarmd.runs.view import state_words
 
 _logger = logging.getLogger(__name__)
@@ -138,10 +138,14 @@ class Runs:
         record.forget_after(step)
 
     async def _begin(self, record: RunRecord) -> None:
-        coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify)
+        coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify, self._needed)
         await save_record(record, self._deps)
         self._deps.events.info(f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run)
         self._nursery.start_soon(self._coordinate, coordinator, record)
+
+    def _needed(self) -> set[BlobHash]:
+        """Every blob that some run here needs: equal jobs have equal checkpoints."""
+        return {name for record in self._records.values() for name in needed_blobs(record)}
 
     async def _coordinate(self, coordinator: Coordinator, record: RunRecord) -> None:
         """A nursery edge: whatever ends one run's coordinator ends that run only."""

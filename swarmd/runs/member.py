@@ -16,8 +16,9 @@ from swarmd.compute import messages as compute
 from swarmd.compute.layout import layout_of
 from swarmd.compute.process import GONE, Compute
 from swarmd.net.transport import Stream, StreamLimits
+from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
-from swarmd.protocols.ids import short
+from swarmd.protocols.ids import BlobHash, PeerId, SpecId, short
 from swarmd.protocols.messages import (
     FROM_COORDINATOR,
     FROM_MEMBER,
@@ -44,23 +45,40 @@ from swarmd.protocols.messages import (
     StepDone,
     open_plan,
     open_run,
+    words,
 )
+from swarmd.protocols.pacing import RateLimit
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.hosting import decide, needed_blobs
+from swarmd.runs.hosting import decide, free_memory, make_room, needed_blobs, refuse_stranger
 from swarmd.runs.leases import LEASE_SECONDS, Lease
 from swarmd.runs.links import StageLinks
 from swarmd.runs.session import Session
+from swarmd.runs.sizes import KEPT_CHECKPOINTS
 
 OFFER_SECONDS = 10.0
+OFFERS = (0.5, 20)
+"""Offers that one peer may make: a second in the long run, and at once."""
+HEARTBEATS = (5.0, 60)
+"""Heartbeats of one session, likewise: a coordinator sends one a second, and a slow network several at once."""
+PREPARE_SECONDS = 900.0
+"""A lease ends when training has not begun by then."""
+_ORDER: tuple[type[object], ...] = (Probe, Assign, Connect, Begin)
+"""What a coordinator asks for, each once."""
 
 
 def serve_sessions(deps: RunDeps) -> None:
     """Take offers from other nodes from now on."""
 
+    offers: RateLimit[PeerId] = RateLimit(*OFFERS)
+
     async def handler(stream: Stream) -> None:
+        if not offers.allow(stream.remote, trio.current_time()):
+            session = Session(stream, FROM_MEMBER, FROM_COORDINATOR)
+            await session.send(Declined("too many offers", "wait a minute"))
+            return
         await take_part(stream, deps)
 
     limits = StreamLimits(streams_per_peer=2, read_deadline=LEASE_SECONDS)
@@ -75,15 +93,15 @@ async def take_part(stream: Stream, deps: RunDeps) -> None:
     if scope.cancelled_caught or not isinstance(offer, Offer):
         raise ProtocolViolation("a session that does not begin with an offer")
     statement = open_run(offer.statement, deps.network.id)
-    spec = parse_spec(offer.spec)
-    check_spec(spec)
-    if statement.submitter != session.remote or statement.spec != spec.spec_id or offer.term < 1:
-        raise ProtocolViolation("an offer for another's run, or with another spec than its statement names")
+    if statement.submitter != session.remote or offer.term < 1:
+        raise ProtocolViolation("an offer for another's run, or of no term")
     try:
+        refuse_stranger(statement.submitter, deps)  # before the work of reading a spec
+        spec = _checked(offer.spec, statement.spec)
         room = decide(statement, spec, deps)
     except Refused as refusal:
         deps.events.info(f"refused a job of {short(session.remote)}: {refusal.message}")
-        await session.send(Declined(refusal.message, refusal.hint))
+        await session.send(Declined(words(refusal.message), words(refusal.hint)))
         return
     with deps.leases.hold(statement.run, statement.submitter, offer.term, room) as lease:
         deps.wake_advert()
@@ -92,6 +110,14 @@ async def take_part(stream: Stream, deps: RunDeps) -> None:
         finally:
             deps.wake_advert()
             deps.events.info("the stage and its files are gone", run=statement.run)
+
+
+def _checked(raw: bytes, name: SpecId) -> JobSpec:
+    spec = parse_spec(raw)
+    check_spec(spec)
+    if spec.spec_id != name:
+        raise ProtocolViolation("an offer with another spec than its statement names")
+    return spec
 
 
 class Membership:
@@ -109,6 +135,11 @@ class Membership:
         self._deps, self._session, self._lease = deps, session, lease
         self._statement, self._spec, self._offer = statement, spec, offer
         self._layout = layout_of(spec)
+        self._kept: list[frozenset[BlobHash]] = []
+        self._starting = trio.Lock()
+        self._asked = 0
+        self._heartbeats: RateLimit[None] = RateLimit(*HEARTBEATS)
+        self._begin_by = trio.current_time() + PREPARE_SECONDS
         self._token = trio.lowlevel.current_trio_token()
         self._to_loop, self._from_compute = trio.open_memory_channel[object](1024)
         self._compute: Compute | None = None
@@ -143,9 +174,25 @@ class Membership:
             if isinstance(message, Release):
                 return
             if isinstance(message, Heartbeat):
+                self._check_patience()
                 await self._session.send(self._beat(message.number))
             else:
+                self._check_order(message)
                 self._nursery.start_soon(self._do, message)
+
+    def _check_patience(self) -> None:
+        now = trio.current_time()
+        if not self._heartbeats.allow(None, now):
+            raise ProtocolViolation("too many heartbeats")
+        if now > self._begin_by and self._asked < len(_ORDER):
+            raise PeerLost(f"training did not begin within {PREPARE_SECONDS:.0f} s")
+
+    def _check_order(self, message: object) -> None:
+        """Each request comes once, and none after a later one: what they start is bounded by that."""
+        place = _ORDER.index(type(message)) if type(message) in _ORDER else -1
+        if place < self._asked:
+            raise ProtocolViolation(f"{type(message).__name__} came out of turn")
+        self._asked = place + 1
 
     async def _do(self, message: object) -> None:
         try:
@@ -156,7 +203,7 @@ class Membership:
     async def _act(self, message: object) -> None:
         match message:
             case Probe():
-                (await self._computer()).send(compute.Time(self._offer.spec))
+                await self._tell(await self._computer(), compute.Time(self._offer.spec))
             case Assign(plan=raw, stage=stage):
                 await self._build(open_plan(raw, self._deps.network.id, self._session.remote), stage)
             case Connect() if self._links is not None:
@@ -169,17 +216,22 @@ class Membership:
                 raise ProtocolViolation(f"{type(message).__name__} came out of turn")
 
     async def _computer(self) -> Compute:
-        if self._compute is None:
-            self._compute = await self._stack.enter_async_context(
-                self._deps.open_compute(
-                    self._layout,
-                    self._lease.store.root,
-                    self._spec.numerics.threads,
-                    self._deps.config.device,
-                    self._from_thread,
+        async with self._starting:
+            if self._compute is None:
+                self._compute = await self._stack.enter_async_context(
+                    self._deps.open_compute(
+                        self._layout,
+                        self._lease.store.root,
+                        self._spec.numerics.threads,
+                        self._deps.config.device,
+                        self._from_thread,
+                    )
                 )
-            )
-        return self._compute
+            return self._compute
+
+    async def _tell(self, computer: Compute, message: object) -> None:
+        """Send what carries a spec, in a thread: it may be more than the socket takes before the process reads."""
+        await trio.to_thread.run_sync(computer.send, message, abandon_on_cancel=True)
 
     async def _build(self, plan: Plan, stage: int) -> None:
         if (plan.run, plan.term) != (self._statement.run, self._offer.term) or self._plan is not None:
@@ -188,18 +240,20 @@ class Membership:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
-        self._plan = plan
         here = plan.stages[stage]
+        make_room(self._deps, self._lease, self._spec, here)
+        self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
         computer = await self._computer()
-        self._links = StageLinks(self._deps, computer, self._layout, plan, stage, self._nursery, self._broken_link)
+        self._links = StageLinks(self._deps, computer, self._spec, plan, stage, self._nursery, self._broken_link)
         self._deps.desk.open(plan.run, self._links)
-        computer.send(
+        await self._tell(
+            computer,
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
                 here.first, here.end, here.credit, plan.checkpoint, self._deps.fault,
-            )
+            ),
         )  # fmt: skip
 
     def _from_thread(self, message: object) -> None:
@@ -243,7 +297,7 @@ class Membership:
                 case compute.Scored(step, loss):
                     await self._session.send(Evaluated(step, loss))
                 case compute.Stored(step, units):
-                    self._grant.blobs |= {b for u in units for b in (u.weights, u.optimizer) if b is not None}
+                    await self._keep(units)
                     await self._session.send(Checkpointed(step, units))
                 case compute.Done(version):
                     self._finished = True
@@ -255,9 +309,20 @@ class Membership:
                 case _:
                     raise ProtocolViolation(f"the compute process said {type(message).__name__}")
 
+    async def _keep(self, units: tuple[UnitState, ...]) -> None:
+        """Grant the newest checkpoints and the one being fetched; delete the rest: the coordinator has them."""
+        self._kept.append(frozenset(b for u in units for b in (u.weights, u.optimizer) if b is not None))
+        waiting = [each for each in self._kept if self._grant.asked not in each]
+        if len(waiting) > KEPT_CHECKPOINTS:
+            self._kept.remove(waiting[0])
+        kept = set[BlobHash]().union(*self._kept)
+        gone, self._grant.blobs = self._grant.blobs - kept, kept
+        for blob in gone:
+            await trio.to_thread.run_sync(self._lease.store.delete, blob)
+
     async def _fail(self, code: str, message: str) -> None:
         self._deps.events.error(message, run=self._statement.run)
-        await self._session.send(Failed(code[:40], message[:1000], ""))
+        await self._session.send(Failed(words(code), words(message), ""))
 
     def _profile(self, layer_ns: int, embed_ns: int, head_ns: int) -> Profiled:
         device = self._deps.device
@@ -265,9 +330,9 @@ class Membership:
             layer_ns,
             embed_ns,
             head_ns,
-            max(1, device.memory_limit()),
+            max(1, free_memory(self._deps, self._lease) - self._layout.total_bytes),
             int(self._deps.config.upload_mbit * 125_000),
-            device.view.numerics if device.view else "",
+            words(device.view.numerics)[:200] if device.view else "",
         )
 
     def _beat(self, number: int) -> Beat:

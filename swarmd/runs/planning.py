@@ -77,7 +77,7 @@ def _plan(record: RunRecord, chosen: Partition, deps: RunDeps) -> Plan:
             stage.first,
             stage.end,
             _credit(index, stage, chosen, record.spec),
-            adverts[stage.peer].addresses,
+            adverts[stage.peer].addresses if stage.peer in adverts else (),
         )
         for index, stage in enumerate(chosen.stages)
     )

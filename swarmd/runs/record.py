@@ -18,8 +18,6 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.scheduler.run import RunState
 
-KEPT_CHECKPOINTS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
@@ -30,6 +28,21 @@ class StepRow:
     grad_norm: float
     time: float
     """Unix time at which its last report came."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCheckpoint:
+    """A whole checkpoint on our disk."""
+
+    step: int
+    manifest: BlobHash
+    blobs: frozenset[BlobHash]
+    """What the manifest names."""
+
+    @property
+    def names(self) -> frozenset[BlobHash]:
+        """Every blob of it."""
+        return self.blobs | {self.manifest}
 
 
 @dataclass(slots=True)
@@ -80,6 +93,8 @@ class RunRecord:
     rows: dict[int, StepRow] = field(default_factory=dict[int, StepRow])
     evals: dict[int, float] = field(default_factory=dict[int, float])
     checkpoint: tuple[int, BlobHash] | None = None
+    kept: list[KeptCheckpoint] = field(default_factory=list[KeptCheckpoint])
+    """Oldest first."""
     weights_sha256: str | None = None
     reference: dict[str, float] = field(default_factory=dict[str, float])
     recent: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=32))
@@ -94,6 +109,11 @@ class RunRecord:
     def step(self) -> int:
         """The newest step that every stage has committed."""
         return max(self.rows, default=0)
+
+    @property
+    def start_step(self) -> int:
+        """The step this term begins from."""
+        return self.checkpoint[0] if self.start and self.checkpoint else 0
 
     def stepped(self, peer: PeerId, report: StepDone, now: float) -> StepRow | None:
         """A stage committed a step; the row, once all have."""
@@ -123,6 +143,12 @@ class RunRecord:
         self.checkpoint = (step, blobs.put(checkpoint.to_bytes()))
         return checkpoint
 
+    def left_over(self, step: int) -> set[BlobHash]:
+        """Blobs of checkpoints before ``step`` that never became whole; they are forgotten."""
+        old = [at for at in self._units if at < step]
+        states = [state for at in old for state in self._units.pop(at).values()]
+        return {blob for state in states for blob in (state.weights, state.optimizer) if blob is not None}
+
     def beat(self, peer: PeerId, beat: Beat, now: float) -> None:
         """A member's heartbeat answer; keeps one some seconds old beside the newest."""
         member = self.member(peer)
@@ -144,6 +170,12 @@ def spec_blobs(spec: JobSpec) -> set[BlobHash]:
     shards = {shard.blob for shard in (*spec.data.train, *spec.data.held_out)}
     more = {blob for blob in (spec.tokenizer.file, spec.model.weights) if blob is not None}
     return shards | more
+
+
+def needed_blobs(record: RunRecord) -> set[BlobHash]:
+    """Every blob that the run may still be asked for."""
+    kept = {name for each in record.kept for name in each.names}
+    return spec_blobs(record.spec) | kept | ({record.start} if record.start else set())
 
 
 def checkpoint_blobs(checkpoint: Checkpoint) -> set[BlobHash]:

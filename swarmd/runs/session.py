@@ -37,6 +37,7 @@ class Session:
 
     async def receive(self) -> object:
         """The next message. Raises PeerLost, or ProtocolViolation for anything this side cannot take."""
+        await trio.lowlevel.checkpoint()  # a peer may have sent many at once: others get their turn
         return self._receives.decode(await receive_message(self.stream, MAX_SESSION_MESSAGE), MAX_SESSION_MESSAGE)
 
 

@@ -268,7 +268,11 @@ def test_sigterm_restores_the_terminal(terminal: Terminal, held_run: FakeDaemon,
 
 def test_ctrl_c_restores_the_terminal(terminal: Terminal, held_run: FakeDaemon, paths: Paths) -> None:
     terminal.when("tiny-stories", lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert terminal.run(lambda: main(["top", "--state-dir", str(paths.state_dir)])) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to it
+    try:
+        assert terminal.run(lambda: main(["top", "--state-dir", str(paths.state_dir)])) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_restored(terminal)
 
 

@@ -82,7 +82,9 @@ class Phrases:
 
     def strangers_offer(self) -> bytes:
         """A faultless offer, by somebody the node's owner does not know."""
-        return _framed(self._offer())
+        me = self._me
+        statement = RunStatement(MAIN.id, SPEC.spec_id, me.peer, bytes(16), 1)
+        return _framed(Registry(Offer).encode(Offer(sign_run(statement, me.sign), SPEC.to_bytes(), 1)))
 
     def _bent(self, raw: bytes) -> bytes:
         """The message as it is, with a byte flipped, cut short, or with a field of another kind or size."""

@@ -36,27 +36,30 @@ STARTS = (
 TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 AT_ONCE = 16
+MOST_DIALS = 3
+"""Of one identity, which may have been banned."""
 
 
 @asynccontextmanager
-async def node(number: int) -> AsyncIterator[tuple[Identity, Transport, RecordStore]]:
+async def node(number: int, listen: tuple[str, ...] = LISTEN) -> AsyncIterator[tuple[Identity, Transport, RecordStore]]:
     """A host of our own with the identity of that number."""
     identity = identity_of(number.to_bytes(32, "big"))
     check = record_check(MAIN.id, time.time)
-    async with open_host(
-        key_seed=identity.seed, listen=LISTEN, psk=None, namespace="swarmd", check=check
-    ) as (transport, records):
+    async with open_host(key_seed=identity.seed, listen=listen, psk=None, namespace="swarmd", check=check) as (
+        transport,
+        records,
+    ):
         yield identity, transport, records
 
 
 class HostilePeer:
-    """One attacker. ``sent`` counts its messages; it dials again whenever it is thrown out."""
+    """One attacker with one identity. ``sent`` counts its messages; it dials again when it is thrown out."""
 
     def __init__(
         self, transport: Transport, identity: Identity, target: Target, address: str, chance: random.Random
     ) -> None:
         self.transport, self.identity = transport, identity
-        self.sent = 0
+        self.sent = self._dials = 0
         self._target, self._address, self._chance = target, address, chance
         self.phrases = Phrases(identity, target, chance)
 
@@ -69,9 +72,15 @@ class HostilePeer:
                 await trio.sleep(0.01)
         return tuple(sorted(store.get_protocols(victim)))
 
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon has not thrown us out."""
+        return self._target.peer in self.transport.connected()
+
     async def dial(self) -> None:
         """Be connected, if the daemon lets us."""
-        if self._target.peer not in self.transport.connected():
+        if self._target.peer not in self.transport.connected() and self._dials < MOST_DIALS:
+            self._dials += 1
             with suppress(PeerLost):
                 await self.transport.dial(self._target.peer, (self._address,))
 
@@ -151,7 +160,7 @@ async def garbage_to_control(path: Path, line: bytes) -> bytes:
     with suppress(OSError, trio.BrokenResourceError):
         async with await trio.open_unix_socket(str(path)) as stream:
             await stream.send_all(line)
-            with trio.move_on_after(2):
+            with trio.move_on_after(0.3):
                 while piece := await stream.receive_some(1 << 16):
                     answer += piece
     return answer

@@ -26,6 +26,11 @@ def test_the_largest_batch_fits_into_a_message():
     assert MESSAGES.decode(raw) == batch
 
 
+@pytest.mark.parametrize("message", [GetAdvert(b"ours"), OwnAdvertIs(b""), KnownAdverts("x" * 60, 1)])
+def test_a_question_and_its_answer_survive_the_wire(message):
+    assert MESSAGES.decode(MESSAGES.encode(message)) == message
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -56,6 +56,11 @@ def test_a_hostile_manifest_is_refused(value: Value) -> None:
         parse_checkpoint(encode(value))
 
 
+def test_a_blob_that_is_no_hash_has_no_manifest() -> None:
+    with pytest.raises(ValueError, match="not named by its hash"):
+        Checkpoint(0, tuple(UnitState(unit, BlobHash("../up")) for unit in unit_names(1)))
+
+
 def test_garbage_is_refused() -> None:
     with pytest.raises(ProtocolViolation):
         parse_checkpoint(b"\xc1" * 10)

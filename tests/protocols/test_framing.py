@@ -29,6 +29,13 @@ def test_messages_come_out_however_the_stream_is_cut(payloads: list[bytes], data
     assert reader.between_messages
 
 
+def test_two_messages_and_a_half_in_one_feed_are_two_messages():
+    reader = FrameReader()
+    assert reader.feed(frame(b"a") + frame(b"bc") + frame(b"def")[:5]) == [b"a", b"bc"]
+    assert reader.feed(b"ef") == [b"def"]
+    assert reader.between_messages
+
+
 def test_a_stream_that_ends_inside_a_message_can_be_told():
     reader = FrameReader()
     assert reader.feed(frame(b"abc")[:-1]) == []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmd.protocols.errors import JobFileError
+from swarmd.protocols.jobbuild import Settings
 from swarmd.protocols.jobfile import JobFile, decode_job, parse_job
 from swarmd.protocols.jobschema import FIELDS, OTHER_NAMES
 from swarmd.protocols.jobtables import DataTable, ModelTable, RunTable, TokenizerTable
@@ -44,6 +45,11 @@ def test_only_data_must_be_given() -> None:
         wire=WireSpec(),
         run=RunTable(min_stages=1, max_stages=None),
     )
+
+
+def test_a_setting_that_has_no_default_must_be_given() -> None:
+    with pytest.raises(TypeError, match=r"model\.vocab has no default"):
+        Settings({}).get("model.vocab", int)
 
 
 EVERY_SETTING = """

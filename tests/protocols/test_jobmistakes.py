@@ -222,6 +222,11 @@ DATA_MISTAKES: list[tuple[str, str]] = [
         "job.toml:2: data.text = []: must be a file or folder in quotes, or a list of them",
     ),
     (
+        f"[data]\ntext = {['a'] * 1001}",
+        'job.toml:2: data.text = ["a", "a", "a", "a", "a", "a", "a", "...: '
+        "must be at most 1000 names; put the files in one folder and name that",
+    ),
+    (
         "[data]\ntext = ['a', 3]",
         'job.toml:2: data.text = ["a", 3]: must be a file or folder in quotes, or a list of them',
     ),

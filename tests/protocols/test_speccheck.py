@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarmd.protocols.canonical import Value, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import SCHEMA, JobSpec, ShardSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec, parameter_count, spec_faults, stage_memory
@@ -99,6 +100,22 @@ def test_a_hostile_spec_is_refused(field: str, value: object, problem: str) -> N
     base = with_field(SPEC, "optimizer.warmup_steps", 10)
     with pytest.raises(ProtocolViolation, match=problem):
         check_spec(with_field(base, field, value))
+
+
+def test_every_field_that_is_wrong_by_itself_is_named() -> None:
+    spec = with_field(with_field(SPEC, "name", ""), "schedule.steps", 0)
+    assert [fault.field for fault in spec_faults(spec)] == ["name", "schedule.steps"]
+
+
+@pytest.mark.parametrize("value", [(), (SCHEMA + 1,), 1, None])
+def test_bytes_of_another_schema_are_no_spec(value: Value) -> None:
+    with pytest.raises(ProtocolViolation, match="of another schema than 1"):
+        parse_spec(encode(value))
+
+
+def test_what_follows_from_a_spec() -> None:
+    assert SPEC.model.head_dim == 4
+    assert SPEC.batch.tokens_per_step == 16 * 2 * 3
 
 
 def test_a_model_beyond_any_swarm_is_refused() -> None:

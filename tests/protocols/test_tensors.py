@@ -151,6 +151,23 @@ def test_a_header_that_makes_no_sense_cannot_be_made(change: dict[str, object]) 
         dataclasses.replace(HEADER, **change)
 
 
+def test_an_acknowledgement_has_a_root_and_a_whole_signature_or_none() -> None:
+    for root, signature in ((b"short", b""), (b"\1" * 32, b"\2" * 63)):
+        with pytest.raises(ValueError, match="a root has 32 bytes and a signature 64 or none"):
+            Ack(KEY, root, signature)
+
+
+def test_a_farewell_is_short() -> None:
+    assert Bye("x" * 200).reason
+    with pytest.raises(ValueError, match="at most 200 characters"):
+        Bye("x" * 201)
+
+
+def test_a_prefix_has_eight_bytes() -> None:
+    with pytest.raises(ProtocolViolation, match="begins with 8 bytes, not 7"):
+        parse_prefix(bytes(7), payload_limit=LIMIT)
+
+
 def test_a_payload_over_four_gibibytes_has_no_message() -> None:
     huge = dataclasses.replace(HEADER, shape=(1 << 20, 1 << 20))
     with pytest.raises(ValueError, match="do not fit"):

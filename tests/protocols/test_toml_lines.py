@@ -59,6 +59,10 @@ def test_a_key_that_is_not_found_stands_where_its_table_does(name: str, line: in
     assert line_of(first_lines(TEXT), name) == line
 
 
+def test_a_key_with_an_escape_that_toml_does_not_know_stands_as_written() -> None:
+    assert first_lines('a = 1\n"\\q" = 2\n') == {"a": 1, '"\\q"': 2}
+
+
 def test_headers_and_keys_are_told_apart() -> None:
     assert [(found.name, found.header) for found in key_lines("[a]\nb = 1\n[[c]]\nd = 2")] == [
         ("a", True),

@@ -35,7 +35,7 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
 
     def __init__(self, swarm: BoundedSwarm, counters: Counters) -> None:
         super().__init__(swarm)
-        self.counters, self.gate = counters, Gate(counters)
+        self.counters, self.gate = counters, Gate(counters, self._offended)
         self.tasks: trio.Nursery | None = None
         self.identified: Callable[[ID], Awaitable[None]] | None = None
         for protocol, handler in tuple(self.multiselect.handlers.items()):
@@ -82,9 +82,15 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
             handler = None
         if handler is None:
             self.counters.add("negotiations_failed")
+            self._offended(net_stream.muxed_conn.peer_id)
             await net_stream.reset()
             return
         await handler(net_stream)
+
+    def _offended(self, peer: ID) -> None:
+        if self.tasks is not None and self._network.bans.offend(peer.to_base58(), trio.current_time()):
+            self.counters.add("peers_banned")
+            self.tasks.start_soon(self._network.close_peer, peer)
 
     def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:
         # The library does this in a system task, where an exception ends the program.

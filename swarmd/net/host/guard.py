@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.id import ID
 
-from swarmd.net.counters import Counters
+from swarmd.net.counters import Counters, is_only
 from swarmd.net.transport import StreamLimits
-from swarmd.protocols.errors import PeerLost
+from swarmd.protocols.errors import PeerLost, ProtocolViolation
 
 LibraryHandler = Callable[[NetStream], Awaitable[None]]
 
@@ -24,10 +25,13 @@ _MOST_PER_PEER = 96
 
 
 class Gate:
-    """The streams that peers hold open, and the limits that apply to them."""
+    """The streams that peers hold open, and the limits that apply to them.
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    ``offended`` is told of each peer whose stream broke a rule.
+    """
+
+    def __init__(self, counters: Counters, offended: Callable[[ID], None]) -> None:
+        self._counters, self._offended = counters, offended
         self._limits: dict[str, StreamLimits] = {}
         self._open: Counter[tuple[str, str]] = Counter()
         self._of_peer: Counter[str] = Counter()
@@ -43,7 +47,7 @@ class Gate:
             limits = self._limits.get(protocol, _LIBRARY_LIMITS)
             peer = stream.muxed_conn.peer_id.to_base58()
             if not self._enter(peer, protocol, limits):
-                self._counters.add("streams_over_cap")
+                self._offence("streams_over_cap", stream)
                 await stream.reset()
                 return
             stream.muxed_stream.read_deadline = limits.read_deadline
@@ -57,14 +61,18 @@ class Gate:
     async def _serve(self, stream: NetStream, handler: LibraryHandler) -> None:
         try:
             await handler(stream)
-        except (PeerLost, StreamError):
-            self._counters.add("streams_lost")
-            await stream.reset()
-        except Exception:  # noqa: BLE001 - the edge of what serves one peer
-            self._counters.add("handler_errors")
+        except Exception as error:  # noqa: BLE001 - the edge of what serves one peer
+            if is_only(error, PeerLost, StreamError):
+                self._counters.add("streams_lost")
+            else:
+                self._offence("violations" if is_only(error, ProtocolViolation) else "handler_errors", stream)
             await stream.reset()
         else:
             await stream.close()
+
+    def _offence(self, counter: str, stream: NetStream) -> None:
+        self._counters.add(counter)
+        self._offended(stream.muxed_conn.peer_id)
 
     def _enter(self, peer: str, protocol: str, limits: StreamLimits) -> bool:
         over = self._open[peer, protocol] >= limits.streams_per_peer or self._of_peer[peer] >= _MOST_PER_PEER

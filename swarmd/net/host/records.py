@@ -69,7 +69,8 @@ class HostRecords:
                 found.append(record.value)
             return self._if_reached(peer, nearer)
 
-        await Walk(name, self._start(name), ask, lambda: copies >= _QUORUM).run(_LOOKUP)
+        walk = Walk(name, self._start(name), ask, lambda: copies >= _QUORUM, found=lambda: copies > 0)
+        await walk.run(_LOOKUP)
         own = self.table.value_store.get(name)
         best = self._record.newest(key, [*found, *([own.value] if own else [])])
         if best is None:
@@ -95,7 +96,8 @@ class HostRecords:
             found.update((each.peer_id, each.addrs) for each in providers[:NEAREST])
             return self._if_reached(peer, nearer)
 
-        await Walk(name, self._start(name), ask, lambda: len(found) >= NEAREST).run(_LOOKUP)
+        walk = Walk(name, self._start(name), ask, lambda: len(found) >= NEAREST, found=lambda: bool(found))
+        await walk.run(_LOOKUP)
         found.pop(self._host.get_id(), None)
         return tuple(
             (PeerId(peer.to_base58()), tuple(str(each).partition("/p2p/")[0] for each in addresses))
@@ -141,7 +143,7 @@ class HostRecords:
             nearer = await self.table.peer_routing._query_peer_for_closest(peer, name)
             return self._if_reached(peer, nearer)
 
-        return (await Walk(name, self._start(name), ask, lambda: False).run(_LOOKUP))[:NEAREST]
+        return (await Walk(name, self._start(name), ask).run(_LOOKUP))[:NEAREST]
 
     def _if_reached(self, peer: ID, nearer: list[ID]) -> list[ID] | None:
         """The answer of a peer; one that could not even be connected to leaves the routing table."""

@@ -19,6 +19,7 @@ from multiaddr import Multiaddr
 
 from swarmd.net.counters import Counters
 from swarmd.net.host.admission import MOST_CONNECTIONS, Admission
+from swarmd.net.host.bans import Bans
 from swarmd.net.host.dial import AddressBook, first_to_answer
 from swarmd.net.host.frames import PROTOCOL
 from swarmd.net.host.muxer import Muxer
@@ -71,7 +72,7 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
         """Give the swarm what the library's constructor has no argument for."""
         self.counters = counters
         self.book = AddressBook()
-        self.admission = Admission()
+        self.admission, self.bans = Admission(), Bans()
         self.auto_connector = NoAutoConnector(self)
         self._dialling: dict[ID, trio.Lock] = {}
         return self
@@ -101,7 +102,8 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - bytes of a stranger, through much code of the library
             self.counters.add("handshakes_failed")
             return None
-        if len(self.get_connections(muxer.peer_id)) > _MOST_PER_PEER:
+        banned = self.bans.banned(muxer.peer_id.to_base58(), trio.current_time())
+        if banned or len(self.get_connections(muxer.peer_id)) > _MOST_PER_PEER:
             self.counters.add("connections_refused")
             await muxer.close()
         return muxer

@@ -11,6 +11,8 @@ from libp2p.peer.id import ID
 NEAREST = 20
 _AT_ONCE = 8
 _PER_PEER = 4.0
+_GRACE = 0.25
+"""Seconds that peers still asked have to answer once there is an answer: nobody waits for the slowest."""
 _MOST_ASKED = 60
 """Peers in one lookup: answers may name any number of peers that do not exist."""
 
@@ -18,12 +20,25 @@ Ask = Callable[[ID], Awaitable[list[ID] | None]]
 """Peers nearer to the key that a peer names; None if it cannot be reached."""
 
 
-class Walk:
-    """One lookup. ``answered`` holds the peers that answered, nearest first."""
+def never() -> bool:
+    """For a lookup that only ends when nobody nearer is left to ask."""
+    return False
 
-    def __init__(self, key: bytes, start: Iterable[ID], ask: Ask, enough: Callable[[], bool]) -> None:
+
+class Walk:
+    """One lookup: it ends when ``enough()``, soon after ``found()``, or when nobody nearer is left to ask."""
+
+    def __init__(
+        self,
+        key: bytes,
+        start: Iterable[ID],
+        ask: Ask,
+        enough: Callable[[], bool] = never,
+        *,
+        found: Callable[[], bool] = never,
+    ) -> None:
         self._target = int.from_bytes(hashlib.sha256(key).digest(), "big")
-        self._ask, self._enough = ask, enough
+        self._ask, self._enough, self._found = ask, enough, found
         self._known = set(start)
         self._asked: set[ID] = set()
         self._replied: set[ID] = set()
@@ -38,13 +53,20 @@ class Walk:
                 while not self._enough() and (self._next() or self._flying):
                     peer = self._next()
                     if peer is None or self._flying >= _AT_ONCE:
-                        await self._landed.park()
+                        if not await self._news():
+                            break
                         continue
                     self._asked.add(peer)
                     self._flying += 1
                     nursery.start_soon(self._question, peer)
                 nursery.cancel_scope.cancel()
         return self._sorted(self._replied)
+
+    async def _news(self) -> bool:
+        """Wait for an answer; False if none comes in time while we have what we look for."""
+        with trio.move_on_after(_GRACE if self._found() else float("inf")) as scope:
+            await self._landed.park()
+        return not scope.cancelled_caught
 
     def _next(self) -> ID | None:
         if len(self._asked) >= _MOST_ASKED:

@@ -1,0 +1,119 @@
+"""What a member may say to its coordinator, and when.
+
+An honest member says most things once and in order, and what it says often is bounded by what it was asked
+and by the run's own steps. So whatever a hostile one sends, it costs the coordinator a bounded amount of
+memory, disk and work before its session ends.
+"""
+
+from __future__ import annotations
+
+from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.messages import (
+    Accepted,
+    Beat,
+    Checkpointed,
+    Connected,
+    Declined,
+    Evaluated,
+    Failed,
+    Finished,
+    Profiled,
+    Ready,
+    StageAssignment,
+    StepDone,
+)
+from swarmd.protocols.spec import JobSpec, ScheduleSpec
+from swarmd.runs.sizes import unit_names_of
+
+MAX_STEPS_AHEAD = 4096
+"""Steps a stage may report beyond the last one that every stage has reported."""
+MAX_FAILURES = 8
+"""Times a member may say that it cannot go on: once for each link, and for its compute process."""
+_AFTER: dict[type[object], tuple[type[object], ...]] = {
+    Accepted: (),
+    Declined: (),
+    Profiled: (Accepted,),
+    Ready: (Accepted,),
+    Connected: (Ready,),
+    Finished: (Connected,),
+}
+"""What a member says once, and what it has said before that."""
+
+
+class Conduct:
+    """One member's messages so far."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._said: set[type[object]] = set()
+        self._units: tuple[str, ...] = ()
+        self._last = False
+        self._step = self._stored = self._beat = self._failures = 0
+        self._scored = -1
+
+    def holds(self, stage: StageAssignment, version: int) -> None:
+        """From now on the member may speak as the holder of a stage that starts at this version."""
+        model = self._spec.model
+        self._units = unit_names_of(model, stage.first, stage.end)
+        self._last = stage.end == model.num_hidden_layers
+        self._step = self._stored = version
+
+    def check(self, message: object, *, beats: int, step: int) -> None:
+        """Raises ProtocolViolation for what no honest member says now.
+
+        ``beats`` is how many heartbeats it was sent, ``step`` the last one that every stage has reported.
+        """
+        match message:
+            case Failed():
+                self._failures += 1
+                fits = self._failures <= MAX_FAILURES
+            case Beat(number=number):
+                fits = self._beat < number <= beats
+                self._beat = number
+            case StepDone():
+                fits = self._stepped(message, step)
+            case Evaluated(step=at):
+                fits = self._last and self._scored < at <= self._step and _evaluated(self._spec.schedule, at)
+                self._scored = at
+            case Checkpointed():
+                fits = self._checkpointed(message)
+            case _:
+                fits = self._once(message)
+        if not fits:
+            raise ProtocolViolation(f"{type(message).__name__} came out of turn, or not as the run has it")
+
+    def _once(self, message: object) -> bool:
+        kind = type(message)
+        before = _AFTER[kind]
+        fits = kind not in self._said and all(each in self._said for each in before)
+        fits = fits and (bool(before) or not self._said)
+        self._said.add(kind)
+        match message:
+            case Ready(version):
+                return fits and bool(self._units) and version == self._step
+            case Finished():
+                return fits and self._step == self._spec.schedule.steps
+        return fits
+
+    def _stepped(self, report: StepDone, step: int) -> bool:
+        self._step += 1
+        return (
+            Connected in self._said
+            and report.step == self._step <= min(self._spec.schedule.steps, step + MAX_STEPS_AHEAD)
+            and len(report.squared_norms) == len(self._units)
+            and (report.loss is not None) == self._last
+        )
+
+    def _checkpointed(self, report: Checkpointed) -> bool:
+        schedule, after = self._spec.schedule, self._stored
+        self._stored = report.step
+        return (
+            after < report.step <= self._step
+            and (report.step % schedule.checkpoint_every == 0 or report.step == schedule.steps)
+            and tuple(unit.unit for unit in report.units) == self._units
+            and all(unit.optimizer is not None for unit in report.units)
+        )
+
+
+def _evaluated(schedule: ScheduleSpec, step: int) -> bool:
+    return step % schedule.eval_every == 0 or step == schedule.steps

@@ -1,0 +1,86 @@
+"""From probes to a plan: every figure reaches the planner, and every stage gets enough credit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from swarmd.protocols.errors import RunFailed
+from swarmd.protocols.footprint import stage_memory
+from swarmd.protocols.ids import PeerId
+from swarmd.runs.deps import RunDeps
+from swarmd.runs.planning import make_plan, model_profile, worker_profile
+from swarmd.runs.record import RunRecord
+from swarmd.scheduler.profiles import Place, WorkerProfile
+from tests.protocols.keys import advert
+from tests.runs.nodes import open_swarm
+from tests.runs.values import FOUR_LAYERS, A, B, profile, record_of
+
+C = PeerId("12D3KooWCCCC")
+
+
+@pytest.fixture
+async def deps(tmp_path: Path) -> RunDeps:
+    """Of a node that knows A and B by their adverts."""
+    async with open_swarm(tmp_path) as swarm:
+        known = {peer: advert(addresses=(f"/ip4/10.0.0.{at}/tcp/4801",)) for at, peer in enumerate((A, B, C), 1)}
+        return replace((await swarm.add()).deps, adverts=lambda: known)
+
+
+def probed(deps: RunDeps, **milliseconds: float) -> RunRecord:
+    record = record_of(deps)
+    for peer, each in milliseconds.items():
+        record.member({"a": A, "b": B, "c": C}[peer]).profile = profile(each)
+    return record
+
+
+def test_a_probe_is_taken_in_seconds() -> None:
+    told = replace(profile(2.0, memory=1 << 30), uplink_bytes_per_s=125_000)
+    assert worker_profile(A, told) == WorkerProfile(
+        peer=A,
+        seconds_per_layer=0.002,
+        seconds_embed=0.002,
+        seconds_head=0.002,
+        memory_bytes=1 << 30,
+        uplink_bytes_per_s=125_000.0,
+        numerics="native/test",
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "first", "end"), [(Place.FIRST, 0, 2), (Place.MIDDLE, 1, 3), (Place.LAST, 2, 4), (Place.ONLY, 0, 4)]
+)
+def test_a_stage_that_the_planner_lets_fit_fits(place: Place, first: int, end: int) -> None:
+    held = FOUR_LAYERS.batch.micro_batches
+    assert model_profile(FOUR_LAYERS).memory(end - first, place) >= stage_memory(FOUR_LAYERS, first, end, held)
+
+
+async def test_a_plan_covers_the_layers_and_says_why(deps: RunDeps) -> None:
+    record = probed(deps, a=1.0, b=1.0)
+    plan, reasons = await make_plan(record, (A, B), deps)
+    assert (plan.run, plan.term, plan.number, plan.checkpoint) == (record.run, 1, 1, None)
+    assert [(stage.first, stage.end) for stage in plan.stages] == [(0, 2), (2, 4)]
+    assert {stage.peer: stage.addresses[0] for stage in plan.stages} == {
+        A: "/ip4/10.0.0.1/tcp/4801",
+        B: "/ip4/10.0.0.2/tcp/4801",
+    }
+    assert len(reasons) == 2
+    assert all("layers" in reason for reason in reasons)
+
+
+async def test_no_stage_holds_more_than_a_step_has_and_the_first_holds_most(deps: RunDeps) -> None:
+    plan, _ = await make_plan(probed(deps, a=40.0, b=40.0), (A, B), deps)
+    first, last = plan.stages
+    assert FOUR_LAYERS.batch.micro_batches >= first.credit >= last.credit >= 1
+
+
+async def test_a_member_without_a_probe_has_no_stage(deps: RunDeps) -> None:
+    plan, _ = await make_plan(probed(deps, a=1.0, b=1.0), (A, B, C), deps)
+    assert {stage.peer for stage in plan.stages} == {A, B}
+
+
+async def test_too_few_members_are_no_plan(deps: RunDeps) -> None:
+    with pytest.raises(RunFailed, match="a pipeline of 2 or more stages cannot be made"):
+        await make_plan(probed(deps, a=1.0), (A,), deps)

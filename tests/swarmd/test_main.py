@@ -1,0 +1,181 @@
+"""``python -m swarmd``: settings first, then a node that says where it is, answers, and ends in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from swarmd import __version__
+from swarmd.__main__ import main
+from swarmd.cli.client import call, stream
+from swarmd.config import DEFAULT_METRICS_PORT
+from swarmd.log import configure_log
+from swarmd.node import _reason
+from swarmd.paths import Paths
+from swarmd.protocols.errors import NotFound, StateError, UsageError
+from tests.e2e.daemons import until
+from tests.swarmd.test_device import VIEW
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    yield
+    configure_log("info", stream=None)
+    logging.getLogger("swarmd").propagate = True
+    logging.getLogger("swarmd").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def paths() -> Iterator[Paths]:
+    """A state folder in which the device has been measured already."""
+    folder = Path(tempfile.mkdtemp(prefix="swarmd-m-"))
+    paths = Paths(folder)
+    paths.probe.write_text(json.dumps({"key": f"{__version__}/cpu/1", "device": asdict(VIEW)}))
+    yield paths
+    shutil.rmtree(folder)
+
+
+def flags(paths: Paths, *more: str) -> list[str]:
+    return [
+        "--state-dir", str(paths.state_dir), "--listen", "/ip4/127.0.0.1/tcp/0", "--tensor-host", "127.0.0.1",
+        "--no-mdns", "--device", "cpu", "--threads", "1", "--name", "attic", *more,
+    ]  # fmt: skip
+
+
+def while_it_runs(paths: Paths, command: list[str], look: Callable[[], None]) -> int:
+    """Run a node in this thread; another one looks at it and then tells it to end."""
+    failures: list[BaseException] = []
+
+    def other() -> None:
+        try:
+            until(lambda: paths.control.exists() and call(paths, "status")["device"])
+            look()
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+            failures.append(error)
+        finally:
+            until(lambda: not paths.control.exists() or call(paths, "shutdown") == {})
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    code = main(command)
+    thread.join()
+    if failures:
+        raise failures[0]
+    return code
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words", "hint"),
+    [
+        ("--accept", "everybody", "--accept: accept = 'everybody' will not do", "accept must be"),
+        ("--metrics", "0.0.0.0:1", "can be reached by other machines", "metrics_public = true"),
+        ("--price", "-1", "--price: price = -1 will not do", "price must be"),
+    ],
+)
+def test_a_wrong_setting_ends_before_anything_begins(
+    paths: Paths, capsys: pytest.CaptureFixture[str], flag: str, value: str, words: str, hint: str
+) -> None:
+    assert main(["--state-dir", str(paths.state_dir), flag, value]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert hint in said
+    assert not paths.key.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.net
+def test_a_node_answers_everything_and_ends_when_told(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        seen["status"], seen["config"] = call(paths, "status"), call(paths, "config")
+        seen["empty"] = call(paths, "peers"), call(paths, "jobs")
+        seen["watch"] = next(iter(stream(paths, "watch", idle=5.0)))
+        for method in ("job", "stop", "resume"):
+            with pytest.raises(NotFound):
+                call(paths, method, run="abcd")
+        with pytest.raises(UsageError):
+            next(iter(stream(paths, "watch", idle=5.0, every="often")))
+        until(lambda: metrics_address(paths))
+        with urlopen(metrics_address(paths), timeout=5) as page:
+            seen["metrics"] = page.read().decode()
+
+    assert while_it_runs(paths, flags(paths, "--json", "--metrics", "127.0.0.1:0"), look) == 0
+    ready = json.loads(capsys.readouterr().out)
+    assert ready.keys() == {"pid", "addresses"}
+    assert seen["status"]["addresses"] == ready["addresses"]
+    assert seen["status"]["device"]["name"] == VIEW.name
+    assert {"name": "name", "value": "attic", "origin": "--name"} in seen["config"]["settings"]
+    assert seen["empty"] == ({"peers": []}, {"jobs": []})
+    assert seen["watch"]["run"] is None
+    assert "swarmd_peers 0.0" in seen["metrics"]
+    assert not paths.control.exists()
+
+
+def metrics_address(paths: Paths) -> str:
+    events = next(iter(stream(paths, "watch", idle=5.0)))["events"]
+    said = [event["text"] for event in events if event["text"].startswith("metrics are at ")]
+    return said[0].removeprefix("metrics are at ") if said else ""
+
+
+@pytest.mark.slow
+@pytest.mark.net
+def test_a_person_is_told_what_to_type_next(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody has the default port; if nobody has, we do
+            stack.enter_context(socket.create_server(("127.0.0.1", DEFAULT_METRICS_PORT)))
+        assert while_it_runs(paths, flags(paths), lambda: None) == 0
+    out = capsys.readouterr().out
+    assert f"swarmd is ready; its state is in {paths.state_dir}" in out
+    assert "reach it with: swarmd up --bootstrap /ip4/127.0.0.1/tcp/" in out
+    assert "next: swarmd status, swarmd train JOB.toml" in out
+
+
+@pytest.mark.slow
+@pytest.mark.net
+def test_a_metrics_port_that_was_chosen_must_be_free(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(flags(paths, "--metrics", f"127.0.0.1:{port}")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"swarmd: cannot serve metrics on 127.0.0.1 port {port}")
+    assert "--metrics off" in said
+    assert not paths.control.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.net
+def test_a_tensor_port_that_is_taken_is_told_in_words(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(flags(paths, "--tensor-port", str(port))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("swarmd: ")
+    assert str(port) in said
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        (BaseExceptionGroup("", [ExceptionGroup("", [StateError("first")]), StateError("second")]), "first"),
+        (BaseExceptionGroup("", [StateError("ours"), ValueError("a mistake of ours")]), None),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), None),
+    ],
+)
+def test_only_a_failure_with_words_is_told_without_a_traceback(
+    group: BaseExceptionGroup[BaseException], reason: str | None
+) -> None:
+    found = _reason(group)
+    assert (found and found.message) == reason
