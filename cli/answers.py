@@ -90,8 +90,10 @@ def device_total(rows: Sequence[tuple[str, str, DeviceView]]) -> str:
     """The sum under the table of devices."""
     if not rows:
         return "no device has been measured yet\n  next: swarmd status"
-    count = f"{len(rows)} devices" if len(rows) > 1 else "1 device"
-    return f"{count}, {units.flops(sum(row[2].flops for row in rows))} together"
+    measured = [row[2].flops for row in rows if row[2].flops]
+    left = len(rows) - len(measured)
+    more = f"; {left} not probed yet" if left else ""
+    return f"{units.counted(len(measured), 'device')}, {units.flops(sum(measured))} together{more}"
 
 
 def _device(device: DeviceView) -> dict[str, Any]:

@@ -19,8 +19,10 @@ _ADDRESS = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(?:/.*)?")
 
 def ports(config: Config, *, running: bool) -> Iterator[Finding]:
     """Whether the configured ports can be opened; there is no telling while the daemon holds them."""
+    from swarmd.config import tensor_host
+
     wanted = [place for text in config.listen if (place := host_port(text))]
-    places = [*wanted, (config.tensor_host, config.tensor_port)]
+    places = [*wanted, (tensor_host(config), config.tensor_port)]
     if running:
         yield ok("ports", "held by the daemon")
         return
@@ -42,11 +44,13 @@ def port_finding(host: str, port: int) -> Finding:
     return ok("port", f"{host} port {port} is free")
 
 
-def bootstrap(addresses: Iterable[str]) -> Iterator[Finding]:
+def bootstrap(addresses: Iterable[str], *, mdns: bool) -> Iterator[Finding]:
     """Whether each configured first contact accepts a connection."""
     named = list(addresses)
-    if not named:
+    if not named and mdns:
         yield ok("bootstrap", "none set; peers on the local network are found without")
+    elif not named:
+        yield warn("bootstrap", "none set, and mdns is off: others must name this node", "swarmd up --bootstrap ADDRESS")
     for address in named:
         yield contact_finding(address)
 

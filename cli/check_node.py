@@ -6,6 +6,7 @@ import os
 import stat
 
 from swarmd import __version__
+from swarmd.cli import units
 from swarmd.cli.finding import Finding, fail, ok, warn
 from swarmd.paths import Paths, check_private, check_private_folder
 from swarmd.protocols.control import NodeView
@@ -50,7 +51,7 @@ def socket(paths: Paths, node: NodeView) -> Finding:
     mode = stat.S_IMODE(os.stat(paths.control).st_mode)
     if mode & 0o077:
         return fail("daemon", f"{paths.control} is open to other users (mode {mode:o})", f"chmod 600 {paths.control}")
-    return ok("daemon", f"process {node.pid} answers, {node.peers} peers")
+    return ok("daemon", f"process {node.pid} answers, {units.counted(node.peers, 'peer')}")
 
 
 def versions(node: NodeView) -> Finding:

@@ -7,6 +7,8 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from swarmd.cli import answers, spawn
@@ -42,13 +44,19 @@ def start_behind(paths: Paths, arguments: Sequence[str]) -> NodeView:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            tail = paths.log.read_bytes()[begin:][-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-            raise StateError(f"the daemon ended at once:\n{tail}", hint="swarmd doctor")
+            raise StateError(f"the daemon ended at once:\n{_last_words(paths, begin)}", hint="swarmd doctor")
         try:
             return answers.node(call(paths, "status", wait=5.0))
         except DaemonUnreachable:
             time.sleep(_POLL_SECONDS)
     raise TimedOut(f"the daemon does not answer after {START_SECONDS:g} s", hint=f"read {paths.log}")
+
+
+def _last_words(paths: Paths, begin: int) -> str:
+    """What the daemon said of its end; its log's end where it said nothing."""
+    tail = paths.log.read_bytes()[begin:][-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    last = tail.rfind("\nswarmd: ")
+    return tail[last + 1 :]
 
 
 def _log(paths: Paths) -> BinaryIO:
@@ -61,15 +69,42 @@ def _log(paths: Paths) -> BinaryIO:
 
 
 def stop(paths: Paths, timeout: float) -> None:
-    """Ask the daemon to end and wait until it has. Raises DaemonUnreachable, TimedOut."""
-    call(paths, "shutdown", wait=timeout)
+    """Ask the daemon to end and wait until its process is gone. Raises DaemonUnreachable, TimedOut."""
     deadline = time.monotonic() + timeout
-    while _answers(paths) or _locked(paths):
+    process = _process(paths, timeout)
+    call(paths, "shutdown", wait=timeout)
+    while _answers(paths) or _locked(paths) or _lives(process):
         if time.monotonic() > deadline:
             raise TimedOut(
-                f"the daemon still runs after {timeout:g} s", hint="it may be handing stages over; try again"
+                f"the daemon (process {process}) still runs after {timeout:g} s",
+                hint=f"wait longer with: swarmd down --timeout 300; or end it with: kill {process}",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _process(paths: Paths, timeout: float) -> int:
+    """The daemon's process id; 0 from a daemon whose answer is of another version."""
+    try:
+        return int(call(paths, "status", wait=timeout).get("pid") or 0)
+    except (DaemonUnreachable, TimedOut):
+        raise
+    except (SwarmdError, TypeError, ValueError):
+        return 0
+
+
+def _lives(process: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody has waited for has."""
+    if process <= 0:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    return True
 
 
 def _refuse_second(paths: Paths) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from swarmd.cli import answers, check_machine, check_network, check_node
+from swarmd.cli import answers, check_files, check_machine, check_network, check_node
 from swarmd.cli.client import call
 from swarmd.cli.finding import FAIL, OK, WARN, Finding, fail, ok
-from swarmd.cli.output import console, emit, words
+from swarmd.cli.output import console, emit, named, words
 from swarmd.cli.palette import BAD, DIM, GOOD
 from swarmd.cli.palette import WARN as YELLOW
 from swarmd.paths import Paths
@@ -48,6 +48,7 @@ def findings(paths: Paths) -> Iterator[Finding]:
     yield check_machine.clock(paths.state_dir)
     yield check_node.state_folder(paths)
     yield check_node.key(paths)
+    yield from check_files.findings(paths)
     settings, config = _settings(paths)
     yield settings
     answer, node = _daemon(paths)
@@ -56,7 +57,7 @@ def findings(paths: Paths) -> Iterator[Finding]:
         yield check_node.versions(node)
     if config is not None:
         yield from check_network.ports(config, running=node is not None)
-        yield from check_network.bootstrap(config.bootstrap)
+        yield from check_network.bootstrap(config.bootstrap, mdns=config.mdns)
         yield check_network.mdns(config.mdns)
     yield check_machine.torch()
 
@@ -88,4 +89,4 @@ def _print(finding: Finding) -> None:
     mark, style = _MARKS[finding.level]
     console().print(Text.assemble((mark, style), f" {finding.name:<14} ", finding.text), soft_wrap=True)
     if finding.fix:
-        console().print(Text.assemble(f"{'':<17}", ("fix: ", DIM), finding.fix), soft_wrap=True)
+        console().print(Text.assemble(f"{'':<17}", ("fix: ", DIM), named(finding.fix)), soft_wrap=True)

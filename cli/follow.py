@@ -30,5 +30,5 @@ def _sentence(snapshot: Snapshot) -> str:
     when = units.clock(snapshot.now)
     if snapshot.run is None:
         idle = snapshot.node.idle_reason or "no run"
-        return f"{when} {snapshot.node.peers} peers, {idle}"
+        return f"{when} {units.counted(snapshot.node.peers, 'peer')}, {idle}"
     return f"{when} {snapshot.run.name} {units.short_id(snapshot.run.run)} {report.progress_line(snapshot.run)}"

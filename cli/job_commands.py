@@ -45,6 +45,7 @@ def train(
     watch: Annotated[bool, typer.Option("--watch", help="Open the dashboard on it.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Train in one process here, without a daemon.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="With --local: where the result goes.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --local: replace the model that DIR holds.")] = False,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a failed or stopped run.")] = None,
     json: Json = False,
 ) -> int:
@@ -54,9 +55,11 @@ def train(
     if (job is None) == (resume is None):
         raise UsageError("name either a job file or --resume RUN", hint="swarmd train JOB.toml")
     if local:
-        return launch.train_here(job, out, json)
+        return launch.train_here(job, out, force=force, as_json=json)
     if out is not None:
         raise UsageError("--out goes with --local", hint="a run's result is copied with: swarmd jobs fetch RUN DIR")
+    if force:
+        raise UsageError("--force goes with --local", hint="every run of the daemon has a folder of its own")
     session = session_of(ctx)
     run = launch.submit(session, job) if job else str(session.ask("resume", run=resume)["run"])
     if watch and sys.stdout.isatty() and not json:
@@ -124,7 +127,7 @@ def stop_run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Stop a run; what it has learnt is kept, and --resume goes on."""
+    """Stop a run; what it has learnt is kept, and --resume goes on. It asks only on a terminal."""
     session = session_of(ctx)
     found = _ask_run(session, run)
     full = str(found["run"])

@@ -8,7 +8,7 @@ from swarmd.cli import spawn
 from swarmd.cli.session import Session
 from swarmd.paths import Paths
 from swarmd.protocols.control import FINAL_STATES
-from swarmd.protocols.errors import JobFileError, NotFound, UsageError
+from swarmd.protocols.errors import NotFound, UsageError
 
 MAX_JOB_FILE_BYTES = 1 << 20
 SUBMIT_SECONDS = 300.0
@@ -28,22 +28,20 @@ def submit(session: Session, job: Path) -> str:
 
 def check(job: Path) -> None:
     """Parse a job file. Raises JobFileError, NotFound, UsageError."""
-    from swarmd.protocols.jobfile import parse_job
+    from swarmd.protocols.jobfile import decode_job, parse_job
 
     try:
         size = job.stat().st_size
         if job.is_dir() or size > MAX_JOB_FILE_BYTES:
             raise UsageError(f"{job} is not a job file", hint="a job file is a small TOML file; see docs/job-file.md")
-        text = job.read_text(encoding="utf-8")
+        raw = job.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"there is no file {job}", hint="swarmd train JOB.toml; examples/ holds some") from None
-    except UnicodeDecodeError as error:
-        raise JobFileError(str(job), (f"not UTF-8 text: {error.reason} at byte {error.start}",)) from error
-    parse_job(text, str(job))
+    parse_job(decode_job(raw, str(job)), str(job))
 
 
-def train_here(job: Path | None, out: Path | None, as_json: bool) -> int:
-    """Become the plain single-process loop. Returns only by an error."""
+def train_here(job: Path | None, out: Path | None, *, force: bool, as_json: bool) -> int:
+    """Become the plain single-process loop. Raises UsageError, also for a folder that holds something."""
     if job is None:
         raise UsageError(
             "--resume goes on with a run of the daemon; --local has none",
@@ -52,7 +50,9 @@ def train_here(job: Path | None, out: Path | None, as_json: bool) -> int:
     if out is None:
         raise UsageError("--local needs a folder for the result", hint=f"swarmd train {job} --local --out DIR")
     check(job)
-    spawn.become("swarmd.train", ["local", str(job), *spawn.flags({"--out": out, "--json": as_json})])
+    if not force and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out} exists already", hint="name another folder, or replace the model in it with --force")
+    spawn.become("swarmd.train", ["local", str(job), *spawn.flags({"--out": out, "--force": force, "--json": as_json})])
 
 
 def watch(paths: Paths, run: str) -> int:

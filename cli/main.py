@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 
 from typer import Abort
 from typer.exceptions import TyperException
 
-from swarmd.cli.output import INTERRUPTED, report, words
+from swarmd.cli.output import INTERRUPTED, naming, report, words
 from swarmd.protocols.errors import StateError, SwarmdError, UsageError
 
 _ANYWHERE = ("--debug", "--no-color")
@@ -27,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["NO_COLOR"] = "1"
     if not debug:
         sys.excepthook = _crash
+    with naming(_state_dir(given)):
+        return _told(given, as_json=as_json, debug=debug)
+
+
+def _told(given: list[str], *, as_json: bool, debug: bool) -> int:
     try:
         return _run(given)
     except BrokenPipeError:
@@ -52,6 +59,17 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return front + rest + list(arguments[len(_options(arguments)) :])
+
+
+def _state_dir(hoisted: Sequence[str]) -> Path | None:
+    """The folder that ``hoist`` moved to the front, the last one if there are several."""
+    found: Path | None = None
+    for word, after in pairwise((*_options(hoisted), "")):
+        if word == _ANYWHERE_WITH_VALUE and after:
+            found = Path(after)
+        elif word.startswith(f"{_ANYWHERE_WITH_VALUE}="):
+            found = Path(word.partition("=")[2])
+    return found
 
 
 def _options(arguments: Sequence[str]) -> list[str]:

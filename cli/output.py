@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from swarmd.protocols.errors import JobFileError, SwarmdError
@@ -27,6 +33,32 @@ EXIT_CODES = {
     7: "timed out",
     INTERRUPTED: "interrupted",
 }
+
+
+_OF_A_NODE = re.compile(
+    r"\bswarmd (?=(?:up|down|status|id|peers|gpus|train|jobs|top|sample|eval|doctor|config)\b(?! --bootstrap)(?!.* --help))"
+)
+_chosen_folder: ContextVar[str] = ContextVar("_chosen_folder", default="")
+
+
+@contextmanager
+def naming(state_dir: Path | None) -> Iterator[None]:
+    """While inside, commands in words and hints name this state folder, if it is not the usual one."""
+    from swarmd.paths import find_paths
+
+    chosen = find_paths(state_dir, os.environ).state_dir
+    usual = find_paths(None, os.environ).state_dir
+    before = _chosen_folder.set("" if chosen == usual else str(chosen))
+    try:
+        yield
+    finally:
+        _chosen_folder.reset(before)
+
+
+def named(text: str) -> str:
+    """A text whose commands can be pasted: each with the state folder that this one was given."""
+    folder = _chosen_folder.get()
+    return _OF_A_NODE.sub(lambda _: f"swarmd --state-dir {shlex.quote(folder)} ", text) if folder else text
 
 
 def is_live(stream: IO[str]) -> bool:
@@ -64,7 +96,7 @@ def line(text: str) -> None:
 
 def words(text: str) -> None:
     """A line for the person, not for the pipe."""
-    print(text, file=sys.stderr, flush=True)
+    print(named(text), file=sys.stderr, flush=True)
 
 
 def emit(result: dict[str, Any]) -> None:
@@ -85,7 +117,7 @@ def _fields(error: SwarmdError) -> dict[str, Any]:
     fields = {
         "code": error.code,
         "message": error.message,
-        "hint": error.hint,
+        "hint": named(error.hint),
         "exit_code": error.exit_code,
     }
     return {**fields, "problems": list(error.problems)} if isinstance(error, JobFileError) else fields

@@ -9,6 +9,7 @@ from swarmd.cli import tables, units
 from swarmd.cli.chart import sparkline
 from swarmd.cli.palette import ACCENT, BAD, DIM, LEVEL_STYLES, STRONG
 from swarmd.protocols.control import EventView, RunView
+from swarmd.protocols.errors import Refused
 
 _SPARK = 48
 
@@ -28,7 +29,7 @@ def summary(view: RunView) -> RenderableType:
     rows: list[tuple[str, str | Text]] = [("", tables.state(view.state)), *_curve(view), *_speed(view)]
     if view.reason:
         rows.append(("reason", Text(view.reason, style=BAD if view.state == "failed" else "")))
-    rows.append(("files", view.directory))
+    rows.append(("files", files(view)))
     return tables.grid(rows)
 
 
@@ -37,8 +38,16 @@ def what_next(view: RunView) -> str:
     name = view.run[:8]
     if view.state == "done":
         return f'  swarmd sample {name} "Once upon a time"\n  swarmd jobs fetch {name} DIR'
+    logs = f"  swarmd jobs logs {name}       what happened"
+    if view.code == Refused.code:
+        return f"{logs}\n  swarmd train JOB.toml        tries again, as a new run"
     resume = f"  swarmd train --resume {name}   goes on from {_kept(view)}"
-    return f"{resume}\n  swarmd jobs logs {name}       what happened"
+    return f"{resume}\n{logs}"
+
+
+def files(view: RunView) -> str:
+    """Where the result is, or the records of a run without one."""
+    return f"{view.directory}/model" if view.state == "done" else view.directory
 
 
 def event(view: EventView) -> Text:
@@ -78,7 +87,7 @@ def _facts(view: RunView) -> list[tuple[str, str | Text]]:
         *_speed(view),
         ("parameters", units.scaled(view.parameters)),
         ("checkpoint", "none yet" if view.checkpoint is None else f"step {view.checkpoint:,}"),
-        ("files", view.directory),
+        ("files", files(view)),
         *([("weights", f"sha256 {view.weights_sha256}")] if view.weights_sha256 else []),
     ]
 

@@ -57,8 +57,18 @@ def device_line(device: DeviceView | None) -> str:
     """One line on a device."""
     if device is None:
         return "being measured"
-    kind = f"{device.threads} threads" if device.kind == "cpu" else device.kind
+    kind = units.counted(device.threads, "thread") if device.kind == "cpu" else device.kind
     return f"{device.name} ({kind}), {units.size(device.memory_bytes)}, {units.flops(device.flops)}"
+
+
+def memory(device: DeviceView) -> str:
+    """A device's memory; a dash before it has been measured."""
+    return units.size(device.memory_bytes) if device.flops else units.DASH
+
+
+def speed(device: DeviceView) -> str:
+    """A device's speed, once it is known."""
+    return units.flops(device.flops) if device.flops else "not probed yet"
 
 
 def peers(views: Sequence[PeerView]) -> Table:
@@ -70,8 +80,8 @@ def peers(views: Sequence[PeerView]) -> Table:
             Text(units.short_id(view.peer), style=ACCENT),
             view.name,
             view.device.name,
-            units.size(view.device.memory_bytes),
-            units.flops(view.device.flops),
+            memory(view.device),
+            speed(view.device),
             f"{view.price:,}",
             view.accepts,
             units.DASH if view.round_trip_ms is None else f"{view.round_trip_ms:.1f} ms",
@@ -152,9 +162,15 @@ def settings(rows: Sequence[dict[str, Any]], *, origin: bool) -> Table:
     """What ``swarmd config show`` says."""
     table = columns("setting", "value", *(["origin"] if origin else []))
     for row in rows:
-        cells = [str(row["name"]), _value(row["value"]), *([str(row["origin"])] if origin else [])]
+        cells = [str(row["name"]), _setting(str(row["name"]), row["value"]), *([str(row["origin"])] if origin else [])]
         table.add_row(*cells)
     return table
+
+
+def _setting(name: str, value: object) -> str:
+    if name in _SIZES and type(value) is int:
+        return units.size(value) if value else "0 (no limit of its own)"
+    return _value(value)
 
 
 def _value(value: object) -> str:

@@ -47,6 +47,11 @@ def size(count: float) -> str:
     return f"{count:.0f} B" if power == 0 else f"{_three(count)} {_BINARY[power]}"
 
 
+def counted(count: int, thing: str) -> str:
+    """How many there are of something: 1 thread, 2 threads."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def duration(seconds: float | None) -> str:
     """A length of time in its two largest units; a dash when it is not known."""
     if seconds is None:

@@ -17,7 +17,7 @@ from swarmd.cli.chart import sparkline
 from swarmd.cli.loss_panel import loss_chart, speed_line
 from swarmd.cli.palette import ACCENT, DIM, STRONG, WARN
 from swarmd.cli.strip import HEIGHT as STRIP_HEIGHT
-from swarmd.protocols.control import FINAL_STATES, RunView, Snapshot
+from swarmd.protocols.control import FINAL_STATES, EventView, RunView, Snapshot
 
 VIEWS = ("overview", "stages", "peers", "events")
 _HEADER, _FOOTER, _RESULT, _BORDER = 5, 1, 4, 2
@@ -66,6 +66,18 @@ def footer(screen: Screen, run: RunView | None, width: int) -> Text:
     return text
 
 
+def events(snapshot: Snapshot) -> tuple[EventView, ...]:
+    """Those of the shown run, and of the node since that run began; all of them without a run."""
+    run = snapshot.run
+    if run is None:
+        return snapshot.events
+
+    def belongs(event: EventView) -> bool:
+        return event.run == run.run if event.run else event.time >= run.created
+
+    return tuple(filter(belongs, snapshot.events))
+
+
 def _body(snapshot: Snapshot | None, screen: Screen, width: int, height: int) -> list[Layout]:
     if screen.help:
         return [Layout(panels.help_panel())]
@@ -74,7 +86,7 @@ def _body(snapshot: Snapshot | None, screen: Screen, width: int, height: int) ->
     if screen.view == "peers":
         return [Layout(panels.panel(tables.peers(snapshot.peers), f"peers ({len(snapshot.peers)})"))]
     if screen.view == "events":
-        return [Layout(panels.event_log(snapshot.events, height - _BORDER))]
+        return [Layout(panels.event_log(events(snapshot), height - _BORDER))]
     if snapshot.run is None:
         return _idle(snapshot, width, height)
     if screen.view == "stages":
@@ -165,7 +177,7 @@ def _side(snapshot: Snapshot, run: RunView, screen: Screen, width: int, height: 
     if left - others - _BORDER >= _EVENTS_LEAST:
         parts.append(Layout(panels.peer_list(snapshot.peers, snapshot.node.peer, others), size=others + _BORDER))
         left -= others + _BORDER
-    parts.append(Layout(panels.event_log(snapshot.events, left - _BORDER)))
+    parts.append(Layout(panels.event_log(events(snapshot), left - _BORDER)))
     column = Layout()
     column.split_column(*parts)
     return column

@@ -214,7 +214,8 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
             return _lose(state, peer, reason)
         case Planned(stages):
             return replace(state, stages=stages)
-    return replace(state, phase=event.phase, since=now, code=event.code, reason=event.reason)
+        case _:
+            return replace(state, phase=event.phase, since=now, code=event.code, reason=event.reason)
 
 
 def plan(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:

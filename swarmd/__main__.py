@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+import sqlite3
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from swarmd.config import load
 from swarmd.log import configure_log
-from swarmd.paths import find_paths
-from swarmd.protocols.errors import SwarmdError
+from swarmd.paths import Paths, find_paths
+from swarmd.protocols.errors import StateError, SwarmdError
 
 # Flag, setting, and what argparse should know of it.
 _FLAGS: tuple[tuple[str, str, dict[str, object]], ...] = (
@@ -30,28 +35,33 @@ _FLAGS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("--metrics", "metrics", {"metavar": "HOST:PORT|off"}),
     ("--log-level", "log_level", {}),
 )
+_INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
-    """Run a node until it is told to stop. Gives the exit code."""
+    """Run a node until it is told to stop. Gives the exit code. With log level debug a failure shows its traceback."""
+    chosen = _parser().parse_args(arguments)
+    paths = find_paths(chosen.state_dir, os.environ)
+    try:
+        return _check(paths) if chosen.check else _run(chosen, paths)
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge of the process
+        if logging.getLogger("swarmd").level == logging.DEBUG:
+            traceback.print_exception(error)
+        return _tell(error, paths)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="swarmd up", description="Join the swarm and offer this device.")
     parser.add_argument("--state-dir", metavar="DIR")
     parser.add_argument("--json", action="store_true", help="say the addresses as one JSON line")
     for flag, setting, options in _FLAGS:
         parser.add_argument(flag, dest=setting, default=None, **options)  # type: ignore[arg-type]
+    parser.add_argument("--check", action="store_true", help="start nothing; say as JSON which files forbid a start")
     parser.add_argument("--fault", default="", help=argparse.SUPPRESS)
-    chosen = parser.parse_args(arguments)
-    try:
-        return _run(chosen)
-    except SwarmdError as error:
-        print(f"swarmd: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
-        return error.exit_code
+    return parser
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    paths = find_paths(chosen.state_dir, os.environ)
+def _run(chosen: argparse.Namespace, paths: Paths) -> int:
     flags = {setting: getattr(chosen, setting) for _, setting, _ in _FLAGS}
     config, origins = load(paths.state_dir, flags, os.environ)
     configure_log(config.log_level)
@@ -60,22 +70,111 @@ def _run(chosen: argparse.Namespace) -> int:
 
     from swarmd.node import Boot, run_node
 
+    was_ready = False
+
     def ready(addresses: tuple[str, ...]) -> None:
+        nonlocal was_ready
+        was_ready = True
         if chosen.json:
             print(json.dumps({"pid": os.getpid(), "addresses": addresses}), flush=True)
         else:
-            _greet(addresses, str(paths.state_dir))
+            _greet(addresses, paths)
 
-    boot = Boot(config=config, origins=origins, paths=paths, ready=ready, fault=chosen.fault)
-    trio.run(run_node, boot)
+    trio.run(run_node, Boot(config=config, origins=origins, paths=paths, ready=ready, fault=chosen.fault))
+    if was_ready and not chosen.json:
+        print("swarmd has left the swarm in order", flush=True)
     return 0
 
 
-def _greet(addresses: tuple[str, ...], state_dir: str) -> None:
-    print(f"swarmd is ready; its state is in {state_dir}")
+def _greet(addresses: tuple[str, ...], paths: Paths) -> None:
+    usual = find_paths(None, os.environ).state_dir
+    command = "swarmd" if paths.state_dir == usual else f"swarmd --state-dir {paths.state_dir}"
+    print(f"swarmd is ready; its state is in {paths.state_dir}")
     for address in addresses:
         print(f"  reach it with: swarmd up --bootstrap {address}")
-    print("next: swarmd status, swarmd train JOB.toml; ctrl-C leaves the swarm in order", flush=True)
+    print(f"next: {command} status, {command} train JOB.toml; ctrl-C leaves the swarm in order", flush=True)
+
+
+def _tell(error: BaseException, paths: Paths) -> int:
+    """Say in two lines what ended the node; a fault of our own leaves its traceback in the log."""
+    leaves = tuple(_leaves(error))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return _INTERRUPTED
+    if all(isinstance(leaf, SwarmdError | OSError) for leaf in leaves):
+        known = next((leaf for leaf in leaves if isinstance(leaf, SwarmdError)), None) or _of_system(leaves[0])
+        return _say(known)
+    fault = next(leaf for leaf in leaves if not isinstance(leaf, SwarmdError | OSError))
+    with suppress(OSError), os.fdopen(os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
+        traceback.print_exception(error, file=log)
+    words = f"a fault in swarmd itself: {type(fault).__name__}: {fault}"
+    return _say(SwarmdError(words, hint=f"report what {paths.log} ends with; --log-level debug shows it here"))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _of_system(error: BaseException) -> StateError:
+    place = getattr(error, "filename", None)
+    words = getattr(error, "strerror", None) or str(error)
+    return StateError(f"{place}: {words}" if place else words, hint="swarmd doctor checks this machine")
+
+
+def _say(error: SwarmdError) -> int:
+    print(f"swarmd: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""), file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+def _check(paths: Paths) -> int:
+    """Read the files that a start reads, change none, and print {"key" | "network" | "database": error or null}."""
+    from swarmd.identity import load_identity
+    from swarmd.network import load_or_create_network
+
+    checks: dict[str, tuple[os.PathLike[str], Callable[[Paths], object]]] = {
+        "key": (paths.key, load_identity),
+        "network": (paths.network, load_or_create_network),
+        "database": (paths.database, _check_database),
+    }
+    found = {name: _problem(check, paths) for name, (file, check) in checks.items() if os.path.lexists(file)}
+    print(json.dumps(found))
+    return 0
+
+
+def _problem(check: Callable[[Paths], object], paths: Paths) -> dict[str, str] | None:
+    try:
+        check(paths)
+    except SwarmdError as error:
+        return {"message": error.message, "hint": error.hint}
+    except OSError as error:
+        known = _of_system(error)
+        return {"message": known.message, "hint": known.hint}
+    return None
+
+
+def _check_database(paths: Paths) -> None:
+    from swarmd.schema import NODE_SCHEMA
+    from swarmd.sqlitefile import explained
+
+    # Without a log beside it nobody has the file open, and "immutable" keeps SQLite from making one.
+    log = paths.database.with_name(f"{paths.database.name}-wal")
+    how = "mode=ro" if log.exists() else "immutable=1"
+    with explained(paths.database):
+        connection = sqlite3.connect(f"{paths.database.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
+        try:
+            whole = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        finally:
+            connection.close()
+    empty = os.stat(paths.database).st_size == 0
+    if not whole or not (empty or owner == NODE_SCHEMA.application_id):
+        raise StateError(
+            f"{paths.database} is damaged, or is not swarmd's",
+            hint="move the file away (with its -wal and -shm) and start again; results under runs/ stay",
+        )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ ENV_PREFIX = "SWARMD_"
 DEFAULT = "default"
 """The origin of a value nobody set."""
 NOT_SETTINGS = ("SWARMD_STATE_DIR",)
+_FLAGS = {"memory_limit": "--memory", "mdns": "--no-mdns"}
+"""Flags that are not called as their setting is."""
 
 
 def _host_name() -> str:
@@ -44,8 +46,8 @@ class Config:
 
     listen: tuple[str, ...] = (f"/ip4/0.0.0.0/tcp/{DEFAULT_PORT}",)
     """Multiaddresses to accept connections on; port 0 is any free port. Unset: 4801 where free, else any."""
-    tensor_host: str = "0.0.0.0"
-    """IP address that the tensor channel listens on."""
+    tensor_host: str = ""
+    """IP address that the tensor channel listens on; empty: 127.0.0.1 if ``listen`` is all loopback, else all."""
     tensor_port: int = 0
     """TCP port of the tensor channel; 0: any free one. Set it to forward it through a router."""
     bootstrap: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ class Config:
     name: str = field(default_factory=_host_name)
     """What others see this machine called."""
     device: str = "auto"
-    """``auto``, ``cpu``, ``mps`` or ``cuda:N``."""
+    """``auto``, ``cpu``, ``mps``, ``cuda`` (the first one) or ``cuda:N``."""
     threads: int = field(default_factory=_cores)
     """CPU threads for computing."""
     memory_limit: int = 0
@@ -131,6 +133,16 @@ def listen_addresses(config: Config, origins: Origins) -> tuple[str, ...]:
     return ("/ip4/0.0.0.0/tcp/0",)
 
 
+def tensor_host(config: Config) -> str:
+    """The IP address that the tensor channel listens on: as chosen, else as far open as ``listen`` is."""
+    if config.tensor_host:
+        return config.tensor_host
+    hosts = [ipaddress.ip_address(address.split("/")[2]) for address in config.listen]
+    if not hosts or not all(host.is_loopback for host in hosts):
+        return "0.0.0.0"
+    return "127.0.0.1" if any(host.version == 4 for host in hosts) else "::1"
+
+
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -183,4 +195,4 @@ def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]
             raise UsageError(f"there is no setting {name!r}", hint=nearest(name, NAMES))
         if value is not None:
             typed = from_text(getattr(defaults, name), value) if isinstance(value, str) else value
-            yield name, typed, "--" + name.replace("_", "-")
+            yield name, typed, _FLAGS.get(name, "--" + name.replace("_", "-"))

@@ -73,8 +73,11 @@ async def run_node(boot: Boot) -> None:
             check=record_check(network.id, time.time),
         )
         try:
-            async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as nursery:
-                await Node(boot, transport, nursery).start(records)
+            async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
+                storage = await lasting.start(serve_storage, boot.paths.database)
+                async with trio.open_nursery() as nursery:
+                    await Node(boot, transport, nursery).start(records, storage)
+                lasting.cancel_scope.cancel()  # only now: what ends in the nursery still saves its last state
         except BaseExceptionGroup as group:
             if (reason := _reason(group)) is not None:
                 raise reason from None
@@ -96,12 +99,11 @@ class Node:
         self._tensor_port = 0
         self._own = OwnAdvert(self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time)
 
-    async def start(self, records: RecordStore) -> None:
+    async def start(self, records: RecordStore, storage: Storage) -> None:
         """Start every service, say that the node is ready, then learn what the device can do."""
         nursery, peer = self._nursery, self._identity.peer
         self._leases.clear()
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
-        storage = await nursery.start(serve_storage, self._paths.database)
         nursery.start_soon(_keep_events, self._events, storage)
         self._tensor_port = await nursery.start(self._tensors.serve)
         deps = self._deps(storage)

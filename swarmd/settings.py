@@ -149,16 +149,16 @@ def machine_name(value: object) -> str:
 
 def device(value: object) -> str:
     """Where to compute."""
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda:[0-9]{1,2}", value, re.ASCII):
-        return value
-    raise ValueError("auto, cpu, mps or cuda:0 (any number)")
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,2})?", value, re.ASCII):
+        return "cuda:0" if value == "cuda" else value
+    raise ValueError("auto, cpu, mps, cuda or cuda:1 (any number)")
 
 
 def host(value: object) -> str:
-    """An interface's address."""
-    if isinstance(value, str) and (is_ip(value, 4) or is_ip(value, 6)):
+    """An interface's address; empty: left to the rest of the settings."""
+    if isinstance(value, str) and (not value or is_ip(value, 4) or is_ip(value, 6)):
         return value
-    raise ValueError("an IP address of this machine, or 0.0.0.0 for all")
+    raise ValueError("an IP address of this machine, 0.0.0.0 for all, or empty: as far open as listen")
 
 
 def endpoint(value: object) -> str:

@@ -1,6 +1,7 @@
 """What this machine's device is, and how fast it multiplies.
 
-``python -m swarmd.gpu.probe`` prints one line of JSON: the fields of ``DeviceView``, or the error.
+``python -m swarmd.gpu.probe`` prints one line of JSON: the fields of ``DeviceView``, or the error. With
+``--words`` it is told to a person.
 """
 
 from __future__ import annotations
@@ -73,16 +74,31 @@ def _multiply(left: torch.Tensor) -> None:
 def main(arguments: list[str]) -> int:
     """Print the device, or the error, as one JSON line. Gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m swarmd.gpu.probe", description="Measure this device.")
-    parser.add_argument("--device", default="auto", help="auto, cpu, mps or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads to measure with; 0: all cores")
-    parser.add_argument("--json", action="store_true", help="accepted; the output is always JSON")
+    parser.add_argument("--words", action="store_true", help="for a person; without it, JSON")
     chosen = parser.parse_args(arguments)
     try:
-        print(json.dumps(asdict(probe(chosen.device, chosen.threads))))
+        view = probe(chosen.device, chosen.threads)
     except SwarmdError as error:
-        print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+        _fail(error, words=chosen.words)
         return error.exit_code
+    print(_words(view) if chosen.words else json.dumps(asdict(view)))
     return 0
+
+
+def _words(view: DeviceView) -> str:
+    threads = "1 thread" if view.threads == 1 else f"{view.threads} threads"
+    kind = threads if view.kind == "cpu" else view.kind
+    memory, speed = f"{view.memory_bytes / 2**30:.1f} GiB", f"{view.flops / 1e9:,.0f} GFLOP/s"
+    return f"{view.name} ({kind}), {memory}, {speed}"
+
+
+def _fail(error: SwarmdError, *, words: bool) -> None:
+    if words:
+        print(f"swarmd: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""), file=sys.stderr)
+    else:
+        print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
 
 
 if __name__ == "__main__":

@@ -107,9 +107,10 @@ class MemoryStream:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def cut(self) -> None:
-        """As ``reset``, at once."""
+        """As ``reset``, at once. What was sent before a close still arrives: an answer may precede a reset."""
         self._inward.cut()
-        self._outward.cut()
+        if not self._outward.ended:
+            self._outward.cut()
 
     def _give_up(self, counter: str) -> None:
         self._late(counter)

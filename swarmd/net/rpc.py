@@ -82,17 +82,16 @@ def serve_rpc(
     requests = Registry(*handlers)
 
     async def serve(stream: Stream) -> None:
+        violation: ProtocolViolation | None = None
         async with closing(stream):
             raw = await receive_message(stream, max_bytes)
             try:
-                request = requests.decode(raw, max_bytes)
-            except ProtocolViolation as violation:
-                await _reply(stream, failure_of(violation))
-                raise  # the transport counts it
-            await _reply(stream, await _answer(stream.remote, request))
-
-    async def _reply(stream: Stream, answer: object) -> None:
-        await send_message(stream, Registry(type(answer)).encode(answer), max_bytes)
+                answer = await _answer(stream.remote, requests.decode(raw, max_bytes))
+            except ProtocolViolation as error:
+                violation, answer = error, failure_of(error)
+            await send_message(stream, Registry(type(answer)).encode(answer), max_bytes)
+        if violation is not None:
+            raise violation  # the transport counts it
 
     async def _answer(peer: PeerId, request: object) -> object:
         try:

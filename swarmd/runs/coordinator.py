@@ -36,6 +36,7 @@ from swarmd.protocols.messages import (
 from swarmd.runs.calling import Call
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.finish import write_result
+from swarmd.runs.journal import save_record
 from swarmd.runs.keeping import Keeper
 from swarmd.runs.planning import make_plan
 from swarmd.runs.record import RunRecord
@@ -44,6 +45,8 @@ from swarmd.scheduler import run as mind
 from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
 
 TICK_SECONDS = 0.5
+BLAME_SECONDS = 1.5
+"""A dead peer's own session ends within this time of its links."""
 OUTBOX = 4096
 MAX_MEMBERS = 256
 """Peers that one run is offered to."""
@@ -185,8 +188,8 @@ class Coordinator:
                 self._event(Moved(peer, Standing.CONNECTED))
             case Finished():
                 self._event(Moved(peer, Standing.FINISHED))
-            case Failed(message=words):
-                self._event(Lost(peer, words))
+            case Failed(message=words, peer=neighbour):
+                self._nursery.start_soon(self._fault_of, peer, words, BLAME_SECONDS if neighbour else 0.0)
             case Beat():
                 record.beat(peer, message, now)
                 self._event(Said(peer))
@@ -209,6 +212,11 @@ class Coordinator:
                 self._nursery.start_soon(self._guarded, self._keep, peer, message)
         self._event(Said(peer))
 
+    async def _fault_of(self, peer: PeerId, words: str, patience: float) -> None:
+        """A member cannot go on. If a neighbour is why, that one's own session is given time to end first."""
+        await trio.sleep(patience)
+        self._event(Lost(peer, words))
+
     async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
         record = self._record
         record.plan, record.reasons = await make_plan(record, peers, self._deps)
@@ -219,8 +227,11 @@ class Coordinator:
         self._event(Planned(tuple(stage.peer for stage in record.plan.stages)))
 
     async def _keep(self, peer: PeerId, report: Checkpointed) -> None:
+        before = self._record.checkpoint
         await self._keeper.keep(peer, report)
-        self._changed()
+        if self._record.checkpoint != before:  # a daemon that is killed now must know of it when it comes back
+            await save_record(self._record, self._deps)
+            self._changed()
 
     async def _gather(self) -> None:
         await self._keeper.wait_for_last()

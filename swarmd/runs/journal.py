@@ -79,6 +79,8 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
             record.rows[row.step] = StepRow(row.step, row.loss, row.grad_norm or 0.0, row.time or 0.0)
         if row.held_out is not None:
             record.evals[row.step] = row.held_out
+    if stored.state not in FINAL_STATES:  # what came after the last checkpoint is lost with the stages
+        record.forget_after(record.checkpoint[0] if record.checkpoint else 0)
     return record
 
 

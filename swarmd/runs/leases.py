@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import trio
+
 from swarmd.blobs import BlobStore
 from swarmd.protocols.ids import PeerId, RunId
 
@@ -34,6 +36,9 @@ class Lease:
     store: BlobStore
     words: str = "keeps a place free"
     """What the stage is doing, for people."""
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Cancelling it ends the lease."""
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 @dataclass(slots=True)
@@ -58,7 +63,16 @@ class Leases:
         lease = Lease(run, submitter, term, room, BlobStore(place / "blobs"))
         self.held[run] = lease
         try:
-            yield lease
+            with lease.scope:
+                yield lease
         finally:
             del self.held[run]
             shutil.rmtree(place, ignore_errors=True)
+            lease.ended.set()
+
+    async def give_way(self, run: RunId, submitter: PeerId, term: int) -> None:
+        """End the submitter's own lease of an older term of this run: its new term wants the place."""
+        old = self.held.get(run)
+        if old is not None and old.submitter == submitter and old.term < term:
+            old.scope.cancel()
+            await old.ended.wait()

@@ -86,7 +86,7 @@ class StageLinks:
         plan: Plan,
         stage: int,
         nursery: trio.Nursery,
-        broken: Callable[[str], None],
+        broken: Callable[[PeerId, str], None],
     ) -> None:
         """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before."""
         self.stage = stage
@@ -197,7 +197,7 @@ class StageLinks:
         await link.run()
         reason: RemoteError | None = link.reason
         peer = self._plan.stages[at].peer
-        self._broken(f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
+        self._broken(peer, f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
 
     def _check_complete(self) -> None:
         if len(self._out) == len(self._in) == len(self._neighbours):

@@ -75,7 +75,6 @@ class Runs:
         await self._deps.device.probed.wait()
         answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
         record = self._record(parse_spec(b64decode(answer["spec"])), answer["run"])
-        self._records[record.run] = record
         await self._begin(record)
         return record
 
@@ -138,8 +137,10 @@ class Runs:
         record.forget_after(step)
 
     async def _begin(self, record: RunRecord) -> None:
-        coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify, self._needed)
+        record.state = None
         await save_record(record, self._deps)
+        self._records[record.run] = record
+        coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify, self._needed)
         self._deps.events.info(f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run)
         self._nursery.start_soon(self._coordinate, coordinator, record)
 

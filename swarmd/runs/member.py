@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -59,6 +60,7 @@ from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS
 
 OFFER_SECONDS = 10.0
+FAREWELL_SECONDS = 1.0
 OFFERS = (0.5, 20)
 """Offers that one peer may make: a second in the long run, and at once."""
 HEARTBEATS = (5.0, 60)
@@ -98,6 +100,7 @@ async def take_part(stream: Stream, deps: RunDeps) -> None:
     try:
         refuse_stranger(statement.submitter, deps)  # before the work of reading a spec
         spec = _checked(offer.spec, statement.spec)
+        await deps.leases.give_way(statement.run, statement.submitter, offer.term)
         room = decide(statement, spec, deps)
     except Refused as refusal:
         deps.events.info(f"refused a job of {short(session.remote)}: {refusal.message}")
@@ -118,6 +121,14 @@ def _checked(raw: bytes, name: SpecId) -> JobSpec:
     if spec.spec_id != name:
         raise ProtocolViolation("an offer with another spec than its statement names")
     return spec
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLink:
+    """A tensor link to a neighbour has ended before its time."""
+
+    neighbour: PeerId
+    reason: str
 
 
 class Membership:
@@ -161,9 +172,17 @@ class Membership:
                 nursery.start_soon(self._report)
                 await self._obey()
                 nursery.cancel_scope.cancel()
+        except trio.Cancelled:
+            await self._say_farewell()
+            raise
         finally:
             self._deps.desk.close(run)
             self._deps.grants.remove(run, self._grant)
+
+    async def _say_farewell(self) -> None:
+        """We end, not the coordinator: it should not have to guess why."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS), suppress(RemoteError):
+            await self._session.send(Failed(PeerLost.code, "its owner has stopped the node", ""))
 
     async def _obey(self) -> None:
         while True:
@@ -278,10 +297,10 @@ class Membership:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the session is over
 
-    def _broken_link(self, reason: str) -> None:
+    def _broken_link(self, neighbour: PeerId, reason: str) -> None:
         """A neighbour's link broke (trio thread)."""
         if not self._finished:
-            self._queue(compute.Broken(PeerLost.code, reason))
+            self._queue(BrokenLink(neighbour, reason))
 
     async def _report(self) -> None:
         async for message in self._from_compute:
@@ -304,6 +323,8 @@ class Membership:
                     await self._session.send(Finished(version))
                 case compute.Broken(code, words):
                     await self._fail(code, words)
+                case BrokenLink(neighbour, reason):
+                    await self._fail(PeerLost.code, reason, neighbour)
                 case _ if message is GONE:
                     await self._fail(RunFailed.code, "the compute process ended")
                 case _:
@@ -320,9 +341,9 @@ class Membership:
         for blob in gone:
             await trio.to_thread.run_sync(self._lease.store.delete, blob)
 
-    async def _fail(self, code: str, message: str) -> None:
+    async def _fail(self, code: str, message: str, neighbour: str = "") -> None:
         self._deps.events.error(message, run=self._statement.run)
-        await self._session.send(Failed(words(code), words(message), ""))
+        await self._session.send(Failed(words(code), words(message), neighbour))
 
     def _profile(self, layer_ns: int, embed_ns: int, head_ns: int) -> Profiled:
         device = self._deps.device

@@ -23,7 +23,12 @@ Answer = dict[str, Any]
 
 
 def local(args: argparse.Namespace) -> Answer:
-    """Train a job in this process alone, and write the model."""
+    """Train a job in this process alone, and write the model.
+
+    Raises UsageError, before it trains, for a folder that holds something when ``--force`` is not given.
+    """
+    if not args.force and args.out.exists() and not (args.out.is_dir() and not any(args.out.iterdir())):
+        raise UsageError(f"{args.out} exists already", hint="name another folder, or replace it with --force")
     with tempfile.TemporaryDirectory(prefix="swarmd-") as scratch:
         return _train(args, BlobStore(args.blobs or Path(scratch)))
 
@@ -138,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("job", type=Path, metavar="JOB.toml|SPEC")
     made.add_argument("--out", type=Path, required=True, metavar="DIR")
     made.add_argument("--blobs", type=Path, metavar="DIR", help="where shards are kept; else a temporary folder")
+    made.add_argument("--force", action="store_true", help="replace the model that DIR holds")
     made.add_argument("--progress", action="store_true", help="say each step on stderr")
     made.set_defaults(run=local)
     made = commands.add_parser("eval", help="measure the held-out loss again")

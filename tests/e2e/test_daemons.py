@@ -33,6 +33,12 @@ def training(daemon, run: str):
     return view if view["state"] == "training" and view["step"] >= 2 else None
 
 
+def done(daemon, run: str):
+    view = daemon.ask("job", run=run)
+    assert view["state"] not in ("failed", "stopped"), view["reason"]
+    return view if view["state"] == "done" else None
+
+
 def big_job(folder: Path, stages: int) -> str:
     job = small_job(folder, steps=100_000)
     job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n")
@@ -102,6 +108,25 @@ def test_a_coordinator_killed_for_good_frees_every_stage(tmp_path: Path) -> None
         first.kill()
         until(lambda: not second.ask("status")["hosting"], 60)
         assert len(second.look()) <= 2  # the daemon and its sweeper
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_outlives_its_coordinators_end_from_its_last_checkpoint(tmp_path: Path, how: signal.Signals) -> None:
+    job = str(small_job(tmp_path, steps=150))
+    with daemons(tmp_path) as start:
+        daemon = start("one")
+        run = daemon.ask("submit", path=job)["run"]
+        until(lambda: (daemon.ask("job", run=run)["checkpoint"] or 0) >= 10, 60)
+        daemon.kill(how)
+        again = start("one")
+        view = again.ask("job", run=run)
+        assert (view["state"], view["code"]) == ("failed", "run_failed")
+        assert view["step"] == view["checkpoint"] >= 10
+        again.ask("resume", run=run[:8])
+        other = again.ask("submit", path=job)["run"]
+        ends = [until(lambda each=each: done(again, each), 60) for each in (run, other)]
+        assert ends[0]["weights_sha256"] == ends[1]["weights_sha256"] is not None
+        assert ends[0]["term"] == 2
 
 
 def test_a_crashed_compute_process_ends_the_run_not_the_daemon(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -118,4 +119,4 @@ def test_a_curve_is_thinned_evenly_and_keeps_its_last_point(count: int) -> None:
     assert len(kept) <= MAX_POINTS
     assert kept[-1:] == points[-1:]
     assert list(kept) == sorted(kept)
-    assert len({after[0] - before[0] for before, after in zip(kept, kept[1:], strict=False)}) <= 1
+    assert len({after[0] - before[0] for before, after in pairwise(kept)}) <= 1

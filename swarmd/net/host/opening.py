@@ -52,13 +52,16 @@ async def open_host(
     failure: Exception | None = None
     async with background_trio_service(swarm), background_trio_service(records.table):
         try:
-            async with trio.open_nursery() as host.tasks:
+            async with trio.open_nursery() as nursery:
+                host.tasks = nursery
                 try:
                     await _listen(swarm, addresses)
                     yield HostTransport(host), records
                 except Exception as error:  # noqa: BLE001 - raised below, outside the nurseries that would wrap it
                     failure = error
-                host.tasks.cancel_scope.cancel()
+                finally:
+                    host.tasks = None  # connections live a little longer than it takes new tasks
+                nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
                 await swarm.part()
