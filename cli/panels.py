@@ -124,7 +124,7 @@ def peer_list(peers: Sequence[PeerView], own: str, rows: int) -> Panel:
     for peer in others[:rows]:
         sign = Text("●", style=GOOD) if peer.connected else Text("○", style=DIM)
         ping = "" if peer.round_trip_ms is None else f"{peer.round_trip_ms:.0f} ms"
-        table.add_row(sign, peer.name, Text(ping, style=DIM), tables.speed(peer.device))
+        table.add_row(sign, peer.name, Text(ping, style=DIM), tables.speed(peer.device) if peer.device.flops else "not probed yet")
     left = len(others) - rows
     return panel(table if others else Text("none yet", style=DIM), "peers", note=f"{left} more: 3" if left > 0 else "")
 

@@ -12,6 +12,10 @@ from swarmd.cli import units
 from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, WARN, state_mark, state_style
 from swarmd.protocols.control import DeviceView, NodeView, PeerView, RunView, StageView
 
+_NOT_PROBED = "not probed yet"
+_SIZES = ("memory_limit", "disk_quota")
+"""Settings in bytes."""
+
 
 def grid(rows: Iterable[tuple[str, str | Text]]) -> Table:
     """Names on the left, values on the right."""
@@ -67,8 +71,8 @@ def memory(device: DeviceView) -> str:
 
 
 def speed(device: DeviceView) -> str:
-    """A device's speed, once it is known."""
-    return units.flops(device.flops) if device.flops else "not probed yet"
+    """A device's speed; a dash before it has been measured."""
+    return units.flops(device.flops) if device.flops else units.DASH
 
 
 def peers(views: Sequence[PeerView]) -> Table:
@@ -79,7 +83,7 @@ def peers(views: Sequence[PeerView]) -> Table:
             Text("●", style=GOOD) if view.connected else Text("○", style=DIM),
             Text(units.short_id(view.peer), style=ACCENT),
             view.name,
-            view.device.name,
+            view.device.name if view.device.flops else _NOT_PROBED,
             memory(view.device),
             speed(view.device),
             f"{view.price:,}",
@@ -97,10 +101,10 @@ def devices(rows: Sequence[tuple[str, str, DeviceView]]) -> Table:
         table.add_row(
             Text(units.short_id(peer), style=ACCENT),
             name,
-            view.name,
-            view.kind,
-            units.size(view.memory_bytes),
-            units.flops(view.flops),
+            view.name if view.flops else _NOT_PROBED,
+            view.kind if view.flops else units.DASH,
+            memory(view),
+            speed(view),
             units.DASH if view.utilization is None else units.percent(view.utilization),
             units.DASH if view.temperature_c is None else f"{view.temperature_c:.0f} °C",
             units.DASH if view.power_w is None else f"{view.power_w:.0f} W",

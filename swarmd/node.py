@@ -38,7 +38,7 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
 from swarmd.runs.manager import Runs
-from swarmd.runs.member import serve_sessions
+from swarmd.runs.offers import serve_sessions
 from swarmd.state_lock import lock_state
 from swarmd.storage import Storage, serve_storage
 from swarmd.sweeper import swept

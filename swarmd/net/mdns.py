@@ -7,6 +7,7 @@ without multicast goes on without this service.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -124,6 +125,7 @@ class _Session:
 
     def __init__(self, zeroconf: Zeroconf, ours: Announcement, heard: Callable[[Contact], None]) -> None:
         self._zeroconf, self._ours, self._heard = zeroconf, ours, heard
+        self._using, self._closed = threading.Lock(), False
 
     @classmethod
     def start(
@@ -147,17 +149,20 @@ class _Session:
         """Say goodbye and end the threads."""
         from zeroconf import Error
 
-        try:
-            self._zeroconf.close()
-        except (OSError, Error) as error:  # its loop is late on a loaded machine, or the network is gone
-            _LOG.debug("no goodbye on the local network: %s", error)
+        with self._using:  # a question in flight would be left behind as a task nobody awaits
+            self._closed = True
+            try:
+                self._zeroconf.close()
+            except (OSError, Error) as error:  # its loop is late on a loaded machine, or the network is gone
+                _LOG.debug("no goodbye on the local network: %s", error)
 
     def _on_change(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         """Called by the browser, in its thread, whenever a name appears, changes or goes."""
         if state_change.name == "Removed":  # the link to it, if there is one, knows better
             return
         try:
-            service = zeroconf.get_service_info(service_type, name, timeout=RESOLVE_MS)
+            with self._using:
+                service = None if self._closed else zeroconf.get_service_info(service_type, name, timeout=RESOLVE_MS)
         except Exception as error:  # noqa: BLE001 - the edge of a thread; zeroconf raises many kinds as it closes
             _LOG.debug("cannot resolve %r: %s", name, error)
             return

@@ -21,7 +21,7 @@ from swarmd.protocols.messages import (
 )
 from swarmd.runs.conduct import Conduct
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.member import take_part
+from swarmd.runs.offers import take_part
 from swarmd.runs.record import RunRecord
 from swarmd.runs.session import Session, stream_pair
 

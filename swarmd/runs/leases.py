@@ -52,10 +52,6 @@ class Leases:
         """Delete what a daemon that was killed left behind; called before the first lease."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def of(self, submitter: PeerId) -> int:
-        """How many leases a submitter has."""
-        return sum(lease.submitter == submitter for lease in self.held.values())
-
     @contextmanager
     def hold(self, run: RunId, submitter: PeerId, term: int, room: Room) -> Iterator[Lease]:
         """Keep a place for the length of the block."""

@@ -16,14 +16,10 @@ import trio
 from swarmd.compute import messages as compute
 from swarmd.compute.layout import layout_of
 from swarmd.compute.process import GONE, Compute
-from swarmd.net.transport import Stream, StreamLimits
 from swarmd.protocols.checkpoint import UnitState
-from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
-from swarmd.protocols.ids import BlobHash, PeerId, SpecId, short
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, RunFailed, SwarmdError
+from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
-    FROM_COORDINATOR,
-    FROM_MEMBER,
-    SESSION_PROTOCOL,
     Accepted,
     Assign,
     Beat,
@@ -31,7 +27,6 @@ from swarmd.protocols.messages import (
     Checkpointed,
     Connect,
     Connected,
-    Declined,
     Evaluated,
     Failed,
     Finished,
@@ -45,82 +40,19 @@ from swarmd.protocols.messages import (
     RunStatement,
     StepDone,
     open_plan,
-    open_run,
     words,
 )
-from swarmd.protocols.pacing import RateLimit
-from swarmd.protocols.spec import JobSpec, parse_spec
-from swarmd.protocols.speccheck import check_spec
+from swarmd.protocols.spec import JobSpec
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.hosting import decide, free_memory, make_room, needed_blobs, refuse_stranger
+from swarmd.runs.hosting import free_memory, make_room, needed_blobs
 from swarmd.runs.leases import LEASE_SECONDS, Lease
 from swarmd.runs.links import StageLinks
+from swarmd.runs.orders import Orders
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS
 
-OFFER_SECONDS = 10.0
 FAREWELL_SECONDS = 1.0
-OFFERS = (0.5, 20)
-"""Offers that one peer may make: a second in the long run, and at once."""
-HEARTBEATS = (5.0, 60)
-"""Heartbeats of one session, likewise: a coordinator sends one a second, and a slow network several at once."""
-PREPARE_SECONDS = 900.0
-"""A lease ends when training has not begun by then."""
-_ORDER: tuple[type[object], ...] = (Probe, Assign, Connect, Begin)
-"""What a coordinator asks for, each once."""
-
-
-def serve_sessions(deps: RunDeps) -> None:
-    """Take offers from other nodes from now on."""
-
-    offers: RateLimit[PeerId] = RateLimit(*OFFERS)
-
-    async def handler(stream: Stream) -> None:
-        if not offers.allow(stream.remote, trio.current_time()):
-            session = Session(stream, FROM_MEMBER, FROM_COORDINATOR)
-            await session.send(Declined("too many offers", "wait a minute"))
-            return
-        await take_part(stream, deps)
-
-    limits = StreamLimits(streams_per_peer=2, read_deadline=LEASE_SECONDS)
-    deps.transport.handle(SESSION_PROTOCOL, handler, limits)
-
-
-async def take_part(stream: Stream, deps: RunDeps) -> None:
-    """One session, from the offer to its end, whichever way it ends."""
-    session = Session(stream, FROM_MEMBER, FROM_COORDINATOR)
-    with trio.move_on_after(OFFER_SECONDS) as scope:
-        offer = await session.receive()
-    if scope.cancelled_caught or not isinstance(offer, Offer):
-        raise ProtocolViolation("a session that does not begin with an offer")
-    statement = open_run(offer.statement, deps.network.id)
-    if statement.submitter != session.remote or offer.term < 1:
-        raise ProtocolViolation("an offer for another's run, or of no term")
-    try:
-        refuse_stranger(statement.submitter, deps)  # before the work of reading a spec
-        spec = _checked(offer.spec, statement.spec)
-        await deps.leases.give_way(statement.run, statement.submitter, offer.term)
-        room = decide(statement, spec, deps)
-    except Refused as refusal:
-        deps.events.info(f"refused a job of {short(session.remote)}: {refusal.message}")
-        await session.send(Declined(words(refusal.message), words(refusal.hint)))
-        return
-    with deps.leases.hold(statement.run, statement.submitter, offer.term, room) as lease:
-        deps.wake_advert()
-        try:
-            await Membership(deps, session, statement, spec, offer, lease).serve()
-        finally:
-            deps.wake_advert()
-            deps.events.info("the stage and its files are gone", run=statement.run)
-
-
-def _checked(raw: bytes, name: SpecId) -> JobSpec:
-    spec = parse_spec(raw)
-    check_spec(spec)
-    if spec.spec_id != name:
-        raise ProtocolViolation("an offer with another spec than its statement names")
-    return spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +80,7 @@ class Membership:
         self._layout = layout_of(spec)
         self._kept: list[frozenset[BlobHash]] = []
         self._starting = trio.Lock()
-        self._asked = 0
-        self._heartbeats: RateLimit[None] = RateLimit(*HEARTBEATS)
-        self._begin_by = trio.current_time() + PREPARE_SECONDS
+        self._orders = Orders(trio.current_time())
         self._token = trio.lowlevel.current_trio_token()
         self._to_loop, self._from_compute = trio.open_memory_channel[object](1024)
         self._compute: Compute | None = None
@@ -190,28 +120,13 @@ class Membership:
                 message = await self._session.receive()
             if scope.cancelled_caught:
                 raise PeerLost("the coordinator was silent for the whole lease")
+            self._orders.check(message, trio.current_time())
             if isinstance(message, Release):
                 return
             if isinstance(message, Heartbeat):
-                self._check_patience()
                 await self._session.send(self._beat(message.number))
             else:
-                self._check_order(message)
                 self._nursery.start_soon(self._do, message)
-
-    def _check_patience(self) -> None:
-        now = trio.current_time()
-        if not self._heartbeats.allow(None, now):
-            raise ProtocolViolation("too many heartbeats")
-        if now > self._begin_by and self._asked < len(_ORDER):
-            raise PeerLost(f"training did not begin within {PREPARE_SECONDS:.0f} s")
-
-    def _check_order(self, message: object) -> None:
-        """Each request comes once, and none after a later one: what they start is bounded by that."""
-        place = _ORDER.index(type(message)) if type(message) in _ORDER else -1
-        if place < self._asked:
-            raise ProtocolViolation(f"{type(message).__name__} came out of turn")
-        self._asked = place + 1
 
     async def _do(self, message: object) -> None:
         try:

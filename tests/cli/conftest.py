@@ -58,11 +58,12 @@ def daemon(paths: Paths) -> Iterator[FakeDaemon]:
 
 
 @pytest.fixture
-def cli(paths: Paths, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run one command on the state folder."""
+def cli(paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run one command on the state folder, which the environment names."""
+    monkeypatch.setenv("SWARMD_STATE_DIR", str(paths.state_dir))
 
     def run(*words: str) -> Outcome:
-        code = main(["--state-dir", str(paths.state_dir), *words])
+        code = main(words)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
+from swarmd.cli.main import main
+from swarmd.paths import Paths
 from swarmd.protocols.control import as_json
 from tests.cli import snapshots
 from tests.cli.conftest import Became, Cli
@@ -94,7 +98,10 @@ def test_gpus_without_a_measured_device(cli: Cli, daemon: FakeDaemon) -> None:
 def test_gpus_probe_measures_without_a_daemon(cli: Cli, became: type[Became]) -> None:
     with pytest.raises(became) as caught:
         cli("gpus", "--probe", "--json")
-    assert caught.value.command == [sys.executable, "-P", "-m", "swarmd.gpu.probe", "--json"]
+    assert caught.value.command == [sys.executable, "-P", "-m", "swarmd.gpu.probe"]
+    with pytest.raises(became) as in_words:
+        cli("gpus", "--probe")
+    assert in_words.value.command[4:] == ["--words"]
 
 
 def test_up_becomes_the_daemon_and_passes_every_flag_on(cli: Cli, became: type[Became]) -> None:
@@ -106,7 +113,7 @@ def test_up_becomes_the_daemon_and_passes_every_flag_on(cli: Cli, became: type[B
     with pytest.raises(became) as caught:
         cli(*words.split())
     assert caught.value.command[:4] == [sys.executable, "-P", "-m", "swarmd"]
-    flags = caught.value.command[5:]
+    flags = caught.value.command[4:]
     assert flags[:4] == [
         "--listen=/ip4/0.0.0.0/tcp/1",
         "--listen=/ip4/0.0.0.0/tcp/2",
@@ -127,28 +134,95 @@ def test_up_becomes_the_daemon_and_passes_every_flag_on(cli: Cli, became: type[B
     ]
 
 
-def test_up_alone_passes_only_the_state_folder(cli: Cli, became: type[Became], daemon: FakeDaemon) -> None:
+def test_up_alone_passes_only_the_state_folder(cli: Cli, became: type[Became], paths: Paths) -> None:
     with pytest.raises(became) as caught:
-        cli("up")
+        cli("up", "--state-dir", str(paths.state_dir))
     assert len(caught.value.command) == 5
     assert caught.value.command[4].startswith("--state-dir=")
 
 
 def test_a_state_folder_in_the_environment_is_the_daemons_business(became: type[Became]) -> None:
-    from swarmd.cli.main import main
-
     with pytest.raises(became) as caught:
         main(["up"])
     assert caught.value.command[4:] == []
 
 
-def test_down_waits_until_the_daemon_has_gone(cli: Cli, daemon: FakeDaemon) -> None:
+@pytest.fixture
+def ended(daemon: FakeDaemon) -> FakeDaemon:
+    """A daemon whose process is gone by the time it is looked for."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    daemon.answers["status"] = lambda _: as_json(replace(snapshots.node(), pid=done.pid))
+    return daemon
+
+
+def test_down_waits_until_the_daemon_has_gone(cli: Cli, ended: FakeDaemon) -> None:
     said = cli("down")
     assert said.code == 0
     assert "has stopped" in said.err
-    assert daemon.asked[0][0] == "shutdown"
+    assert [method for method, _ in ended.asked] == ["status", "shutdown"]
     assert cli("down").code == 3
 
 
-def test_down_as_json(cli: Cli, daemon: FakeDaemon) -> None:
+def test_down_does_not_say_stopped_while_the_process_lives(cli: Cli, daemon: FakeDaemon) -> None:
+    daemon.answers["status"] = lambda _: as_json(replace(snapshots.node(), pid=os.getpid()))
+    said = cli("down", "--timeout", "0.2")
+    assert said.code == 7
+    assert f"the daemon (process {os.getpid()}) still runs" in said.err
+    assert "has stopped" not in said.err
+
+
+def test_down_stops_a_daemon_of_another_version_too(cli: Cli, daemon: FakeDaemon) -> None:
+    daemon.answers["status"] = lambda _: {}
+    assert cli("down").code == 0
+
+
+def test_down_promises_no_hand_over(cli: Cli) -> None:
+    said = cli("down", "--help").out
+    assert "ends what runs here in order" in said
+    assert "hands" not in said
+
+
+@pytest.mark.parametrize("words", [("up",), ("jobs", "ls"), ("train",)])
+def test_help_has_no_placeholder_after_a_flag(cli: Cli, words: tuple[str, ...]) -> None:
+    said = cli(*words, "-h").out
+    assert "<bool>" not in said
+    assert "-h" in said
+
+
+def test_a_peer_that_is_not_probed_yet_says_so(cli: Cli, daemon: FakeDaemon) -> None:
+    unknown = replace(snapshots.device(), name="x", flops=0.0, memory_bytes=0)
+    daemon.answers["peers"] = lambda _: {"peers": [as_json(replace(snapshots.peer(1), device=unknown))]}
+    for command in ("peers", "gpus"):
+        said = cli(command)
+        assert "not probed yet" in said.out
+        assert "0 B" not in said.out
+        assert " 0 FLOP/s" not in said.out
+    assert "1 device, 12.7 TFLOP/s together; 1 not probed yet" in said.err
+
+
+def test_one_thread_is_one_thread(cli: Cli, daemon: FakeDaemon) -> None:
+    alone = replace(snapshots.device(2), threads=1)
+    daemon.answers["status"] = lambda _: as_json(replace(snapshots.node(), device=alone))
+    assert "(1 thread)" in cli("status").out
+
+
+def test_hints_leave_out_a_folder_that_is_the_usual_one(cli: Cli, daemon: FakeDaemon, paths: Paths) -> None:
+    assert "  swarmd top " in cli("status", "--state-dir", str(paths.state_dir)).err
+
+
+def test_a_pasted_hint_asks_the_same_node(
+    daemon: FakeDaemon, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"swarmd --state-dir {paths.state_dir}"
+    assert main(["status", "--state-dir", str(paths.state_dir)]) == 0
+    assert f"  {folder} top " in capsys.readouterr().err
+    daemon.answers["peers"] = lambda _: {"peers": []}
+    assert main(["peers", "--state-dir", str(paths.state_dir)]) == 0
+    said = capsys.readouterr().err
+    assert "on another machine: swarmd up --bootstrap" in said
+    assert f"{folder} id --addresses" in said
+
+
+def test_down_as_json(cli: Cli, ended: FakeDaemon) -> None:
     assert json.loads(cli("down", "--json").out) == {"v": 1, "stopped": True}

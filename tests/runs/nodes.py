@@ -28,7 +28,7 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
 from swarmd.runs.manager import Runs
-from swarmd.runs.member import serve_sessions
+from swarmd.runs.offers import serve_sessions
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import state_words
 from swarmd.storage import serve_storage

@@ -48,7 +48,8 @@ from swarmd.protocols.messages import (
 from swarmd.protocols.spec import JobSpec
 from swarmd.runs.blob_exchange import Grants, fetch_blob
 from swarmd.runs.conduct import MAX_FAILURES, MAX_STEPS_AHEAD, Conduct
-from swarmd.runs.member import HEARTBEATS, OFFERS
+from swarmd.runs.offers import OFFERS
+from swarmd.runs.orders import HEARTBEATS, PREPARE_SECONDS, Orders
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS, disk_bytes, shard_sizes, unit_sizes
 from swarmd.runs.view import state_words
@@ -170,6 +171,14 @@ def test_the_size_of_every_blob_follows_from_the_spec() -> None:
     assert weights[1] - (1 << 16) == 256 * 8 * 4
     assert [blob for blob, _ in unit_sizes(SPEC, UnitState("head", A))] == [A]
     assert disk_bytes(SPEC) > 3 * 12 * 256 * 8
+
+
+def test_a_coordinator_that_never_begins_loses_its_lease() -> None:
+    orders = Orders(0.0)
+    orders.check(Probe(), 1.0)
+    orders.check(Heartbeat(1), PREPARE_SECONDS)
+    with pytest.raises(PeerLost, match="did not begin"):
+        orders.check(Heartbeat(2), PREPARE_SECONDS + 1)
 
 
 # --- over streams

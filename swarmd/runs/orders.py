@@ -1,0 +1,45 @@
+"""What a coordinator may say to its member, and when: each request once, in order; heartbeats not too often.
+
+So whatever a hostile one sends, the member starts one compute process at most, and holds a place in vain for
+a bounded time.
+"""
+
+from __future__ import annotations
+
+from swarmd.protocols.errors import PeerLost, ProtocolViolation
+from swarmd.protocols.messages import Assign, Begin, Connect, Heartbeat, Probe, Release
+from swarmd.protocols.pacing import RateLimit
+
+HEARTBEATS = (5.0, 60)
+"""A second in the long run, and at once: a coordinator sends one a second, a slow network several together."""
+PREPARE_SECONDS = 900.0
+"""A lease ends when training has not begun by then."""
+_ORDER: tuple[type[object], ...] = (Probe, Assign, Connect, Begin)
+
+
+class Orders:
+    """One coordinator's messages so far. Times are seconds of any clock that only moves forward."""
+
+    def __init__(self, now: float) -> None:
+        self._heartbeats: RateLimit[None] = RateLimit(*HEARTBEATS)
+        self._begin_by = now + PREPARE_SECONDS
+        self._asked = 0
+
+    def check(self, message: object, now: float) -> None:
+        """Raises ProtocolViolation for what no honest coordinator says now; PeerLost when it never begins."""
+        if isinstance(message, Heartbeat):
+            self._check_patience(now)
+        elif not isinstance(message, Release):
+            self._check_order(message)
+
+    def _check_patience(self, now: float) -> None:
+        if not self._heartbeats.allow(None, now):
+            raise ProtocolViolation("too many heartbeats")
+        if now > self._begin_by and self._asked < len(_ORDER):
+            raise PeerLost(f"training did not begin within {PREPARE_SECONDS:.0f} s")
+
+    def _check_order(self, message: object) -> None:
+        place = _ORDER.index(type(message)) if type(message) in _ORDER else -1
+        if place < self._asked:
+            raise ProtocolViolation(f"{type(message).__name__} came out of turn")
+        self._asked = place + 1
