@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarmd.cli import report, tables, units
+from swarmd.cli.output import named
 from swarmd.cli.pace import idle_share, slowest
 from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, state_style
 from swarmd.cli.strip import bar, strip
@@ -138,7 +139,7 @@ def event_log(events: Sequence[EventView], rows: int) -> Panel:
 def result(view: RunView) -> Panel:
     """Where the result of an ended run is, and what to type next: four lines."""
     lines = [_one_line(Text.assemble(("files  ", DIM), report.files(view)))]
-    lines += [_one_line(Text.assemble(("next   ", DIM), (report.what_next(view).splitlines()[0].strip(), ACCENT)))]
+    lines += [_one_line(Text.assemble(("next   ", DIM), (named(report.what_next(view)).splitlines()[0].strip(), ACCENT)))]
     return panel(Group(*lines), "result")
 
 

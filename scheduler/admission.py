@@ -112,6 +112,8 @@ def _other_class(request: Request, _: Policy, load: Load) -> str:
 
 def _too_many_stages(request: Request, policy: Policy, load: Load) -> str:
     held, theirs = sum(load.stages.values()), load.stages.get(request.submitter, 0)
+    if policy.max_stages == 0:
+        return "this node holds no stages, for anybody; its owner can raise max_stages"
     if held >= policy.max_stages:
         return f"this node holds {held} stages, all it takes; wait for one to end or raise max_stages"
     if request.submitter != policy.own and theirs >= policy.max_stages_per_submitter:

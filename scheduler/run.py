@@ -83,6 +83,8 @@ class RunState:
     stages: tuple[PeerId, ...] = ()
     """Holders in order, once planned."""
     heard: tuple[tuple[PeerId, float], ...] = ()
+    more_to_come: bool = False
+    """Peers are known that cannot be asked yet: their devices are still being probed."""
     reason: str = ""
     code: str = ""
     declined: tuple[str, ...] = ()
@@ -192,10 +194,11 @@ _DONE_AT = {
 }
 
 
-def offer(state: RunState, peers: Iterable[PeerId], now: float) -> RunState:
-    """Peers that were sent the offer join as OFFERED."""
+def offer(state: RunState, peers: Iterable[PeerId], now: float, *, more_to_come: bool = False) -> RunState:
+    """Peers that were sent the offer join as OFFERED. ``more_to_come``: others are known, and not ready for it yet."""
     known = {peer for peer, _ in state.members}
     new = tuple((peer, Standing.OFFERED) for peer in peers if peer not in known)
+    state = replace(state, more_to_come=more_to_come)
     return replace(state, members=state.members + new, heard=state.heard + tuple((peer, now) for peer, _ in new))
 
 
@@ -236,7 +239,8 @@ def plan(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
 
 def _recruit(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
     accepted, unanswered = state.at(Standing.ACCEPTED), state.at(Standing.OFFERED)
-    patience = state.patience.recruit_seconds if unanswered else state.patience.settle_seconds
+    waiting = bool(unanswered) or state.more_to_come
+    patience = state.patience.recruit_seconds if waiting else state.patience.settle_seconds
     out_of_time = now - state.since >= patience
     if len(accepted) >= state.min_stages and (not unanswered or out_of_time):
         entered = replace(state, phase=Phase.PROBING, since=now)
@@ -253,10 +257,10 @@ def _load(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
 
 
 def _short_of_members(state: RunState, accepted: int, now: float) -> RunState:
-    need = f"{state.min_stages} peer{'s' if state.min_stages > 1 else ''}"
-    why = "; ".join(state.declined) or "no other peer is known"
+    asked = f"{state.min_stages} stage{'s' if state.min_stages > 1 else ''} ([run] min_stages)"
+    why = "; ".join(state.declined) or "no other peer is here"
     code = "refused" if state.declined else "run_failed"
-    return apply(Ended(Phase.FAILED, code, f"{accepted} of {need} took the job: {why}"), state, now)
+    return apply(Ended(Phase.FAILED, code, f"the job asks for {asked}, and {accepted} of the peers took it: {why}"), state, now)
 
 
 def _enter(phase: Phase, state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:

@@ -157,10 +157,12 @@ class Coordinator:
         """Offer the run to every peer not asked yet, while there is still time to answer."""
         if self.state.phase is not Phase.RECRUITING:
             return
-        probed = (peer for peer, advert in self._deps.adverts().items() if advert.device.flops > 0)
+        adverts = self._deps.adverts()
+        probed = [peer for peer, advert in adverts.items() if advert.device.flops > 0]
         known = dict.fromkeys((self._deps.identity.peer, *probed))
         new = [peer for peer in known if peer not in self._calls][: MAX_MEMBERS - len(self._calls)]
-        self._record.state = mind.offer(self.state, new, trio.current_time())
+        more = len(probed) < len(adverts)
+        self._record.state = mind.offer(self.state, new, trio.current_time(), more_to_come=more)
         offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)
         for peer in new:
             call = self._calls[peer] = Call(peer, self._record, self._hear, self._lose)

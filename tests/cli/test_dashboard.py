@@ -301,7 +301,7 @@ def test_wait_on_a_terminal_is_a_bar(terminal: Terminal, daemon: FakeDaemon, pat
     command = ["train", "--resume", "ab", "--wait", "--state-dir", str(paths.state_dir)]
     assert terminal.run(lambda: main(command), stderr=terminal.stdout) == 0
     terminal.close()
-    for text in ("probing", "240/1000", "12,342 tok/s", "swarmd sample"):
+    for text in ("probing", "240/1000", "12,342 tok/s", f"sample {snapshots.RUN[:8]}"):
         assert text in terminal.screen
 
 

@@ -91,16 +91,44 @@ def test_files_that_are_no_job_files(cli: Cli, tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe")
     large.write_bytes(b"#" * (1 << 20) + b"\n")
     assert cli("train", str(tmp_path / "none.toml")).code == 6
-    assert "not UTF-8" in cli("train", str(binary)).err
+    assert f"{binary}:1: the file is UTF-16" in cli("train", str(binary)).err
     assert "not a job file" in cli("train", str(large)).err
     assert cli("train", str(tmp_path)).code == 2
 
 
+def test_a_job_file_that_is_not_utf8_is_told_with_its_line(cli: Cli, tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes('name = "x"\n# caf\xe9\n'.encode("latin-1"))
+    said = cli("train", str(latin))
+    assert said.code == 2
+    assert f"{latin}:2: byte 0xe9 is not UTF-8" in said.err
+
+
+def test_a_job_file_with_a_byte_order_mark_is_taken(cli: Cli, daemon: FakeDaemon, tmp_path: Path) -> None:
+    marked = tmp_path / "marked.toml"
+    marked.write_bytes(b"\xef\xbb\xbf[data]\nembedded = true\n")
+    assert cli("train", str(marked)).code == 0
+
+
 def test_train_local_becomes_the_plain_loop(cli: Cli, job: Path, became: type[Became]) -> None:
+    out = str(job.parent / "result")
     with pytest.raises(became) as caught:
-        cli("train", str(job), "--local", "--out", "result", "--json")
-    arguments = ["swarmd.train", "local", str(job), "--out=result", "--json"]
+        cli("train", str(job), "--local", "--out", out, "--json")
+    arguments = ["swarmd.train", "local", str(job), f"--out={out}", "--json"]
     assert caught.value.command == [sys.executable, "-P", "-m", *arguments]
+
+
+def test_train_local_does_not_replace_a_result_unless_forced(cli: Cli, job: Path, became: type[Became]) -> None:
+    out = job.parent / "result"
+    out.mkdir()
+    (out / "spec.json").write_text("{}")
+    refused = cli("train", str(job), "--local", "--out", str(out))
+    assert refused.code == 2
+    assert "--force" in refused.err
+    with pytest.raises(became) as caught:
+        cli("train", str(job), "--local", "--out", str(out), "--force")
+    assert "--force" in caught.value.command
+    assert "--force goes with --local" in cli("train", str(job), "--force").err
 
 
 def test_wait_prints_plain_lines_and_a_summary(cli: Cli, daemon: FakeDaemon, job: Path) -> None:
@@ -128,6 +156,21 @@ def test_wait_on_a_run_that_fails_exits_with_4_and_says_how_to_go_on(cli: Cli, d
     assert said.code == 4
     assert "stage 1 was lost" in said.err
     assert f"swarmd train --resume {SHORT}   goes on from step 200" in said.err
+
+
+def test_wait_on_a_refused_run_exits_with_5_and_offers_no_resume(cli: Cli, daemon: FakeDaemon, job: Path) -> None:
+    refused = replace(snapshots.failed(), code="refused", reason="nobody takes it", checkpoint=None)
+    daemon.answers["watch"] = lambda _: watched(refused)
+    said = cli("train", str(job), "--wait")
+    assert said.code == 5
+    assert "--resume" not in said.err
+    assert f"swarmd jobs logs {SHORT}" in said.err
+
+
+def test_the_files_of_a_finished_run_are_its_models(cli: Cli, daemon: FakeDaemon) -> None:
+    assert f"runs/{snapshots.RUN}/model\n" in cli("jobs", "show", SHORT).out
+    daemon.answers["job"] = lambda _: as_json(snapshots.failed())
+    assert f"runs/{snapshots.RUN}\n" in cli("jobs", "show", SHORT).out
 
 
 def test_wait_on_a_run_that_is_stopped_exits_with_4(cli: Cli, daemon: FakeDaemon, job: Path) -> None:

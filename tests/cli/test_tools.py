@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from swarmd.cli import check_machine, check_network, check_node, detach, doctor
+from swarmd.cli import check_files, check_machine, check_network, check_node, detach, doctor
 from swarmd.cli.finding import FAIL, OK, WARN, Finding, ok
+from swarmd.config import Config
+from swarmd.identity import load_or_create_identity
+from swarmd.network import load_or_create_network
 from swarmd.paths import Paths
 from swarmd.protocols.control import as_json
 from swarmd.protocols.errors import StateError, TimedOut
+from swarmd.schema import NODE_SCHEMA
+from swarmd.sqlitefile import open_database
 from tests.cli import snapshots
 from tests.cli.conftest import Cli
 from tests.cli.fake_daemon import FakeDaemon, fake_daemon
@@ -224,10 +230,86 @@ def test_ports_that_are_taken_are_named() -> None:
 
 
 def test_bootstrap_addresses() -> None:
-    assert [finding.level for finding in check_network.bootstrap(())] == [OK]
-    assert [finding.level for finding in check_network.bootstrap(("/ip4/1.2.3.4/udp/9",))] == [WARN]
+    assert [finding.level for finding in check_network.bootstrap((), mdns=True)] == [OK]
+    assert [finding.level for finding in check_network.bootstrap(("/ip4/1.2.3.4/udp/9",), mdns=True)] == [WARN]
     assert check_network.host_port("/dns4/a.example/tcp/4801/p2p/Qm") == ("a.example", 4801)
     assert check_network.host_port("/ip4/1.2.3.4/tcp/99999") is None
+
+
+def test_without_mdns_nobody_is_found_on_the_local_network() -> None:
+    (alone,) = check_network.bootstrap((), mdns=False)
+    assert (alone.level, "found without" in alone.text) == (WARN, False)
+    assert "mdns is off" in alone.text
+
+
+def test_the_tensor_port_is_looked_for_where_it_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(check_network, "port_finding", lambda host, _: looked.append(host) or ok("port", host))
+    list(check_network.ports(Config(listen=("/ip4/127.0.0.1/tcp/0",)), running=False))
+    list(check_network.ports(Config(), running=False))
+    assert looked == ["127.0.0.1", "127.0.0.1", "0.0.0.0", "0.0.0.0"]
+
+
+@pytest.fixture
+def made(paths: Paths) -> Paths:
+    """A state folder as a start leaves it."""
+    load_or_create_identity(paths)
+    load_or_create_network(paths)
+    open_database(paths.database, NODE_SCHEMA).close()
+    return paths
+
+
+@pytest.mark.slow
+def test_files_as_a_start_leaves_them_are_all_well_and_stay_as_they_are(made: Paths) -> None:
+    before = sorted(path.name for path in made.state_dir.iterdir())
+    assert levels(check_files.findings(made)) == {"key": OK, "network": OK, "database": OK}
+    assert sorted(path.name for path in made.state_dir.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_files_that_a_daemon_has_open_can_be_checked(made: Paths) -> None:
+    held = open_database(made.database, NODE_SCHEMA)
+    assert levels(check_files.findings(made))["database"] == OK
+    held.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_torch")
+def test_doctor_fails_on_every_file_that_a_start_would_fail_on(cli: Cli, made: Paths) -> None:
+    for place in (made.key, made.database, made.network, made.config):
+        place.write_bytes(b"garbage \xff\x00" * 100)
+    said = cli("doctor", "--json")
+    assert said.code == 1
+    found = [check for check in json.loads(said.out)["checks"] if check["level"] == FAIL]
+    assert [check["name"] for check in found] == ["key", "network", "database", "settings"]
+    assert all(str(made.state_dir) in check["text"] and check["fix"] for check in found)
+
+
+@pytest.mark.slow
+def test_another_programs_database_is_not_ours(made: Paths) -> None:
+    made.database.unlink()
+    other = sqlite3.connect(made.database)
+    other.execute("CREATE TABLE mine (x)")
+    other.close()
+    (found,) = (finding for finding in check_files.findings(made) if finding.name == "database")
+    assert (found.level, "not swarmd's" in found.text) == (FAIL, True)
+
+
+def test_a_folder_without_files_has_none_to_check(paths: Paths) -> None:
+    assert list(check_files.findings(paths)) == []
+
+
+def test_files_whose_check_says_nothing_are_to_look_at(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths.key.write_text("")
+    monkeypatch.setattr("swarmd.cli.spawn.module_command", lambda *_: ["true"])
+    assert levels(check_files.findings(paths)) == {"files": WARN}
+
+
+def test_config_show_says_sizes_with_their_unit(cli: Cli, paths: Paths) -> None:
+    said = cli("config", "show").out
+    assert "20.0 GiB" in said
+    rows = json.loads(cli("config", "show", "--json").out)["settings"]
+    assert {"name": "disk_quota", "value": 20 << 30, "origin": "default"} in rows
 
 
 def test_mdns_that_the_system_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +360,13 @@ def test_up_detach_next_to_a_running_daemon_is_refused(cli: Cli, daemon: FakeDae
 def test_up_detach_shows_why_the_daemon_ended(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", Child(2, b"swarmd: port 4801 is taken\n"))
     with pytest.raises(StateError, match="port 4801 is taken"):
+        detach.start_behind(paths, [])
+
+
+def test_up_detach_shows_the_daemons_last_words_and_not_its_log(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = b"12:00:00 info a line\nswarmd: port 4801 is taken\n  next: choose another\n"
+    monkeypatch.setattr(subprocess, "Popen", Child(2, said))
+    with pytest.raises(StateError, match=r"^the daemon ended at once:\nswarmd: port 4801 is taken\n  next: choose"):
         detach.start_behind(paths, [])
 
 

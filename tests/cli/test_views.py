@@ -16,6 +16,18 @@ from tests.cli import golden, snapshots
 NAMES = sorted(path.name for path in golden.FOLDER.glob("*.txt"))
 
 
+def test_the_events_are_those_of_the_shown_run_and_of_the_node_since_it_began() -> None:
+    run = snapshots.training()
+    texts = {"own": run.run, "another's": "f" * 64, "before": "", "since": ""}
+    past = {"before": run.created - 1, "since": run.created + 1}
+    seen = tuple(
+        EventView(time=past.get(text, 0.0), level="info", run=of, text=text) for text, of in texts.items()
+    )
+    picture = replace(snapshots.snapshot(run), events=seen)
+    assert [event.text for event in events(picture)] == ["own", "since"]
+    assert events(replace(picture, run=None)) == seen
+
+
 def test_every_picture_is_as_it_was() -> None:
     drawn = golden.pictures()
     assert sorted(drawn) == NAMES

@@ -56,6 +56,7 @@ def test_a_yes_says_whose_job_it_is():
             "class cuda-h100 only, and this node is cpu-avx2",
         ),
         ({}, {}, {"stages": {OWNER: 3, STRANGER: 1}}, "holds 4 stages, all it takes; wait for one to end"),
+        ({}, {"max_stages": 0}, {}, "holds no stages, for anybody; its owner can raise max_stages"),
         ({}, {}, {"stages": {FRIEND: 2}}, "raise max_stages_per_submitter"),
         ({"layers": 513}, {}, {}, "513 layers; this node takes up to 512"),
         ({"sequence_length": 1 << 18}, {}, {}, "262144 tokens in a sequence"),

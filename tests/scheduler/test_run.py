@@ -65,17 +65,25 @@ def test_a_silent_peer_is_left_out_when_recruiting_ends() -> None:
     assert actions == (Dismiss((B,)), Tell(Phase.PROBING, (A,)))
 
 
+def test_a_peer_that_is_not_ready_yet_is_waited_for_as_long_as_one_that_has_not_answered() -> None:
+    refused = after(begin(A), Refusal(A, "no room"))
+    assert plan(refused, 4.0)[0].phase is Phase.FAILED
+    waiting = offer(refused, (), 1.0, more_to_come=True)
+    assert plan(waiting, 14.0)[0].phase is Phase.RECRUITING
+    assert plan(waiting, 15.0)[0].phase is Phase.FAILED
+
+
 def test_too_few_members_fail_the_run_with_every_reason() -> None:
     state = after(begin(A, B, min_stages=2), Moved(A, Standing.ACCEPTED), Refusal(B, "no room"))
     state, _ = plan(state, 15.0)
     assert (state.phase, state.code) == (Phase.FAILED, "refused")
-    assert state.reason == "1 of 2 peers took the job: peer-b: no room"
+    assert state.reason == "the job asks for 2 stages ([run] min_stages), and 1 of the peers took it: peer-b: no room"
 
 
 def test_nobody_known_is_a_failure_not_a_refusal() -> None:
     state, _ = plan(begin(min_stages=1), 15.0)
     assert (state.phase, state.code) == (Phase.FAILED, "run_failed")
-    assert "no other peer is known" in state.reason
+    assert "no other peer is here" in state.reason
 
 
 def test_the_phases_follow_in_order_to_the_end() -> None:
