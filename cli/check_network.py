@@ -19,10 +19,8 @@ _ADDRESS = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(?:/.*)?")
 
 def ports(config: Config, *, running: bool) -> Iterator[Finding]:
     """Whether the configured ports can be opened; there is no telling while the daemon holds them."""
-    from swarmd.config import tensor_host
-
     wanted = [place for text in config.listen if (place := host_port(text))]
-    places = [*wanted, (tensor_host(config), config.tensor_port)]
+    places = [*wanted, (config.tensor_host, config.tensor_port)]
     if running:
         yield ok("ports", "held by the daemon")
         return
@@ -50,7 +48,9 @@ def bootstrap(addresses: Iterable[str], *, mdns: bool) -> Iterator[Finding]:
     if not named and mdns:
         yield ok("bootstrap", "none set; peers on the local network are found without")
     elif not named:
-        yield warn("bootstrap", "none set, and mdns is off: others must name this node", "swarmd up --bootstrap ADDRESS")
+        yield warn(
+            "bootstrap", "none set, and mdns is off: others must name this node", "swarmd up --bootstrap ADDRESS"
+        )
     for address in named:
         yield contact_finding(address)
 

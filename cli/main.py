@@ -83,7 +83,9 @@ def _run(arguments: list[str]) -> int:
     from swarmd.cli.app import app
     from swarmd.cli.plain_help import without_placeholders
 
-    code = without_placeholders(typer.main.get_command(app)).main(args=arguments, prog_name="swarmd", standalone_mode=False)
+    code = without_placeholders(typer.main.get_command(app)).main(
+        args=arguments, prog_name="swarmd", standalone_mode=False
+    )
     return code if isinstance(code, int) else 0
 
 

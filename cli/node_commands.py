@@ -51,12 +51,16 @@ def up(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Where to accept peers, as /ip4/0.0.0.0/tcp/4801."),
     ] = None,
-    tensor_host: Annotated[str | None, typer.Option(metavar="IP", help="Where tensors arrive; else as far open as --listen.")] = None,
+    tensor_host: Annotated[
+        str | None, typer.Option(metavar="IP", help="Where tensors arrive; else as far open as --listen.")
+    ] = None,
     tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="The port for tensors.")] = None,
     bootstrap: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")] = None,
     no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Do not look for peers on this local network.")] = False,
     name: Annotated[str | None, typer.Option(help="What people call this node.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, mps, cuda (the first) or cuda:N.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, mps, cuda (the first) or cuda:N.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one stage.")] = None,
     price: Annotated[int | None, typer.Option(min=0, help="Micro-credits per 10^12 operations.")] = None,
     accept: Annotated[Accept | None, typer.Option(help="Whose jobs to take.")] = None,

@@ -36,7 +36,8 @@ EXIT_CODES = {
 
 
 _OF_A_NODE = re.compile(
-    r"\bswarmd (?=(?:up|down|status|id|peers|gpus|train|jobs|top|sample|eval|doctor|config)\b(?! --bootstrap)(?!.* --help))"
+    r"\bswarmd (?=(?:up|down|status|id|peers|gpus|train|jobs|top|sample|eval|doctor|config)\b"
+    r"(?! --bootstrap)(?!.* --help))"
 )
 _chosen_folder: ContextVar[str] = ContextVar("_chosen_folder", default="")
 

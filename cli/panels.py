@@ -125,7 +125,9 @@ def peer_list(peers: Sequence[PeerView], own: str, rows: int) -> Panel:
     for peer in others[:rows]:
         sign = Text("●", style=GOOD) if peer.connected else Text("○", style=DIM)
         ping = "" if peer.round_trip_ms is None else f"{peer.round_trip_ms:.0f} ms"
-        table.add_row(sign, peer.name, Text(ping, style=DIM), tables.speed(peer.device) if peer.device.flops else "not probed yet")
+        table.add_row(
+            sign, peer.name, Text(ping, style=DIM), tables.speed(peer.device) if peer.device.flops else "not probed yet"
+        )
     left = len(others) - rows
     return panel(table if others else Text("none yet", style=DIM), "peers", note=f"{left} more: 3" if left > 0 else "")
 
@@ -139,7 +141,9 @@ def event_log(events: Sequence[EventView], rows: int) -> Panel:
 def result(view: RunView) -> Panel:
     """Where the result of an ended run is, and what to type next: four lines."""
     lines = [_one_line(Text.assemble(("files  ", DIM), report.files(view)))]
-    lines += [_one_line(Text.assemble(("next   ", DIM), (named(report.what_next(view)).splitlines()[0].strip(), ACCENT)))]
+    lines += [
+        _one_line(Text.assemble(("next   ", DIM), (named(report.what_next(view)).splitlines()[0].strip(), ACCENT)))
+    ]
     return panel(Group(*lines), "result")
 
 

@@ -23,12 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from swarmd.protocols.addresses import is_dialable
 from swarmd.protocols.checkpoint import MAX_LAYERS, MAX_STEP, UnitState
-from swarmd.protocols.errors import ProtocolViolation
-from swarmd.protocols.ids import BlobHash, NetworkId, PeerId, RunId, SpecId, run_id_of
-from swarmd.protocols.records import from_value, to_value
-from swarmd.protocols.signing import Sign, Signed, parse_signed, sign, verify
+from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.spec import MAX_SPEC_BYTES
 
 SESSION_PROTOCOL = "/swarmd/run/1"
@@ -36,107 +32,9 @@ BLOB_PROTOCOL = "/swarmd/blob/1"
 LINK_PROTOCOL = "/swarmd/link/1"
 
 MAX_SESSION_MESSAGE = MAX_SPEC_BYTES + 4096
-MAX_STATEMENT_BYTES = 1 << 18
-MAX_STAGES = 1024
-MAX_ADDRESSES = 16
-"""Of one stage."""
 MAX_WORDS = 1000
 """Characters of a reason or a hint: it is kept, and shown on other people's terminals."""
 _MAX_COUNT = 1 << 62
-
-_RUN_TAG = "swarmd/run/1"
-_PLAN_TAG = "swarmd/plan/1"
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatement:
-    """The submitter's word that this run is its own. Its fields give the run id."""
-
-    network: NetworkId
-    spec: SpecId
-    submitter: PeerId
-    nonce: bytes
-    created: int
-    """Unix seconds; advisory."""
-
-    def __post_init__(self) -> None:
-        if len(self.nonce) != 16:
-            raise ValueError("a nonce has 16 bytes")
-
-    @property
-    def run(self) -> RunId:
-        """The run's id."""
-        return run_id_of(self.network, self.spec, self.submitter, self.nonce)
-
-
-@dataclass(frozen=True, slots=True)
-class StageAssignment:
-    """Who holds which layers: ``[first, end)``."""
-
-    peer: PeerId
-    first: int
-    end: int
-    credit: int
-    """Micro-batches the stage may hold between forward and backward."""
-    addresses: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.first < self.end <= MAX_LAYERS or self.credit < 1:
-            raise ValueError("an impossible stage")
-        if len(self.addresses) > MAX_ADDRESSES or not all(map(is_dialable, self.addresses)):
-            raise ValueError("a stage with too many addresses, or one that cannot be dialled")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The numbered assignment of stages; a member believes the highest (term, number) it has seen."""
-
-    run: RunId
-    term: int
-    number: int
-    stages: tuple[StageAssignment, ...]
-    checkpoint: BlobHash | None
-    """Manifest that the stages start from; None: seeded weights at version 0."""
-    members: tuple[PeerId, ...] = ()
-    """Who else may fetch the run's blobs."""
-
-    def __post_init__(self) -> None:
-        ends = (0, *(stage.end for stage in self.stages))
-        if not 1 <= len(self.stages) <= MAX_STAGES or any(
-            stage.first != end for stage, end in zip(self.stages, ends, strict=False)
-        ):
-            raise ValueError("stages must cover the layers in order, without a gap")
-        if len({stage.peer for stage in self.stages}) != len(self.stages) or self.term < 1 or self.number < 1:
-            raise ValueError("a peer holds one stage; terms and plan numbers start at 1")
-        if len(self.members) > MAX_STAGES:
-            raise ValueError("too many members")
-
-
-def sign_run(statement: RunStatement, key: Sign) -> bytes:
-    """The signed wire form of a run statement."""
-    return sign(_RUN_TAG, statement.network, statement.submitter, key, to_value(statement)).to_bytes()
-
-
-def open_run(raw: bytes, network: NetworkId) -> RunStatement:
-    """The statement inside, once its signature holds. Raises ProtocolViolation."""
-    signed = parse_signed(raw, limit=MAX_STATEMENT_BYTES)
-    statement = from_value(RunStatement, verify(_RUN_TAG, network, signed, limit=MAX_STATEMENT_BYTES))
-    if statement.submitter != signed.signer or statement.network != network:
-        raise ProtocolViolation("a run statement signed by another than its submitter")
-    return statement
-
-
-def sign_plan(plan: Plan, network: NetworkId, signer: PeerId, key: Sign) -> bytes:
-    """The signed wire form of a plan."""
-    return sign(_PLAN_TAG, network, signer, key, to_value(plan)).to_bytes()
-
-
-def open_plan(raw: bytes, network: NetworkId, coordinator: PeerId) -> Plan:
-    """The plan inside, once the coordinator's signature holds. Raises ProtocolViolation."""
-    signed: Signed = parse_signed(raw, limit=MAX_STATEMENT_BYTES)
-    if signed.signer != coordinator:
-        raise ProtocolViolation("a plan signed by another than the run's coordinator")
-    return from_value(Plan, verify(_PLAN_TAG, network, signed, limit=MAX_STATEMENT_BYTES))
 
 
 def words(text: str) -> str:

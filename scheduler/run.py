@@ -260,7 +260,9 @@ def _short_of_members(state: RunState, accepted: int, now: float) -> RunState:
     asked = f"{state.min_stages} stage{'s' if state.min_stages > 1 else ''} ([run] min_stages)"
     why = "; ".join(state.declined) or "no other peer is here"
     code = "refused" if state.declined else "run_failed"
-    return apply(Ended(Phase.FAILED, code, f"the job asks for {asked}, and {accepted} of the peers took it: {why}"), state, now)
+    return apply(
+        Ended(Phase.FAILED, code, f"the job asks for {asked}, and {accepted} of the peers took it: {why}"), state, now
+    )
 
 
 def _enter(phase: Phase, state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:

@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+import re
+import shlex
 import sqlite3
 import sys
 import traceback
@@ -87,12 +89,17 @@ def _run(chosen: argparse.Namespace, paths: Paths) -> int:
 
 
 def _greet(addresses: tuple[str, ...], paths: Paths) -> None:
-    usual = find_paths(None, os.environ).state_dir
-    command = "swarmd" if paths.state_dir == usual else f"swarmd --state-dir {paths.state_dir}"
+    command = _command(paths)
     print(f"swarmd is ready; its state is in {paths.state_dir}")
     for address in addresses:
         print(f"  reach it with: swarmd up --bootstrap {address}")
     print(f"next: {command} status, {command} train JOB.toml; ctrl-C leaves the swarm in order", flush=True)
+
+
+def _command(paths: Paths) -> str:
+    """What begins a command to this node."""
+    usual = find_paths(None, os.environ).state_dir
+    return "swarmd" if paths.state_dir == usual else f"swarmd --state-dir {shlex.quote(str(paths.state_dir))}"
 
 
 def _tell(error: BaseException, paths: Paths) -> int:
@@ -102,12 +109,12 @@ def _tell(error: BaseException, paths: Paths) -> int:
         return _INTERRUPTED
     if all(isinstance(leaf, SwarmdError | OSError) for leaf in leaves):
         known = next((leaf for leaf in leaves if isinstance(leaf, SwarmdError)), None) or _of_system(leaves[0])
-        return _say(known)
+        return _say(known, paths)
     fault = next(leaf for leaf in leaves if not isinstance(leaf, SwarmdError | OSError))
     with suppress(OSError), os.fdopen(os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
         traceback.print_exception(error, file=log)
     words = f"a fault in swarmd itself: {type(fault).__name__}: {fault}"
-    return _say(SwarmdError(words, hint=f"report what {paths.log} ends with; --log-level debug shows it here"))
+    return _say(SwarmdError(words, hint=f"report what {paths.log} ends with; --log-level debug shows it here"), paths)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -124,8 +131,9 @@ def _of_system(error: BaseException) -> StateError:
     return StateError(f"{place}: {words}" if place else words, hint="swarmd doctor checks this machine")
 
 
-def _say(error: SwarmdError) -> int:
-    print(f"swarmd: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""), file=sys.stderr, flush=True)
+def _say(error: SwarmdError, paths: Paths) -> int:
+    hint = re.sub(r"\bswarmd (?=(down|status|doctor)\b)", lambda _: f"{_command(paths)} ", error.hint)
+    print(f"swarmd: {error.message}" + (f"\n  next: {hint}" if hint else ""), file=sys.stderr, flush=True)
     return error.exit_code
 
 

@@ -47,7 +47,8 @@ class Config:
     listen: tuple[str, ...] = (f"/ip4/0.0.0.0/tcp/{DEFAULT_PORT}",)
     """Multiaddresses to accept connections on; port 0 is any free port. Unset: 4801 where free, else any."""
     tensor_host: str = ""
-    """IP address that the tensor channel listens on; empty: 127.0.0.1 if ``listen`` is all loopback, else all."""
+    """IP address that the tensor channel listens on; empty becomes 127.0.0.1 if ``listen`` is all loopback, else
+    every interface's, 0.0.0.0."""
     tensor_port: int = 0
     """TCP port of the tensor channel; 0: any free one. Set it to forward it through a router."""
     bootstrap: tuple[str, ...] = ()
@@ -88,6 +89,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in NAMES:
             object.__setattr__(self, name, _checked(name, getattr(self, name), ""))
+        object.__setattr__(self, "tensor_host", tensor_host(self))
         where = split_endpoint(self.metrics)
         if where and not self.metrics_public and not ipaddress.ip_address(where[0]).is_loopback:
             raise UsageError(

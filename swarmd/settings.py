@@ -151,7 +151,7 @@ def device(value: object) -> str:
     """Where to compute."""
     if isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,2})?", value, re.ASCII):
         return "cuda:0" if value == "cuda" else value
-    raise ValueError("auto, cpu, mps, cuda or cuda:1 (any number)")
+    raise ValueError("auto, cpu, mps, cuda or cuda:0 (any number)")
 
 
 def host(value: object) -> str:

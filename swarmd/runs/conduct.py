@@ -19,10 +19,10 @@ from swarmd.protocols.messages import (
     Finished,
     Profiled,
     Ready,
-    StageAssignment,
     StepDone,
 )
 from swarmd.protocols.spec import JobSpec, ScheduleSpec
+from swarmd.protocols.statements import StageAssignment
 from swarmd.runs.sizes import unit_names_of
 
 MAX_STEPS_AHEAD = 4096

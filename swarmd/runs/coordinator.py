@@ -31,8 +31,8 @@ from swarmd.protocols.messages import (
     Profiled,
     Ready,
     StepDone,
-    sign_plan,
 )
+from swarmd.protocols.statements import sign_plan
 from swarmd.runs.calling import Call
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.finish import write_result

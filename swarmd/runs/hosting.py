@@ -12,8 +12,8 @@ from swarmd.protocols.checkpoint import MAX_CHECKPOINT_BYTES, Checkpoint, parse_
 from swarmd.protocols.errors import ProtocolViolation, Refused
 from swarmd.protocols.footprint import stage_memory
 from swarmd.protocols.ids import BlobHash, PeerId
-from swarmd.protocols.messages import Plan, RunStatement, StageAssignment
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, RunStatement, StageAssignment
 from swarmd.runs.blob_exchange import fetch_blob
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Lease, Room

@@ -12,8 +12,8 @@ from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.ids import BlobHash
-from swarmd.protocols.messages import open_run
 from swarmd.protocols.spec import parse_spec
+from swarmd.protocols.statements import open_run
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import KeptCheckpoint, RunRecord, StepRow, checkpoint_blobs, spec_blobs

@@ -20,8 +20,9 @@ from swarmd.compute.process import Compute
 from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
 from swarmd.protocols.ids import PeerId, short
-from swarmd.protocols.messages import LinkTicket, OpenLink, Plan
+from swarmd.protocols.messages import LinkTicket, OpenLink
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan
 from swarmd.protocols.tensors import Ack, Direction, FrameHeader
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.link_desk import ask_for_ticket

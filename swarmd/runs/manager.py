@@ -13,8 +13,8 @@ from swarmd.children import run_child
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
-from swarmd.protocols.messages import RunStatement, sign_run
 from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.statements import RunStatement, sign_run
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.coordinator import Coordinator
 from swarmd.runs.deps import RunDeps

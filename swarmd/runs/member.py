@@ -32,17 +32,15 @@ from swarmd.protocols.messages import (
     Finished,
     Heartbeat,
     Offer,
-    Plan,
     Probe,
     Profiled,
     Ready,
     Release,
-    RunStatement,
     StepDone,
-    open_plan,
     words,
 )
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, RunStatement, open_plan
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.hosting import free_memory, make_room, needed_blobs

@@ -7,18 +7,11 @@ import trio
 from swarmd.net.transport import Stream, StreamLimits
 from swarmd.protocols.errors import ProtocolViolation, Refused
 from swarmd.protocols.ids import PeerId, SpecId, short
-from swarmd.protocols.messages import (
-    FROM_COORDINATOR,
-    FROM_MEMBER,
-    SESSION_PROTOCOL,
-    Declined,
-    Offer,
-    open_run,
-    words,
-)
+from swarmd.protocols.messages import FROM_COORDINATOR, FROM_MEMBER, SESSION_PROTOCOL, Declined, Offer, words
 from swarmd.protocols.pacing import RateLimit
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec
+from swarmd.protocols.statements import open_run
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.hosting import decide, refuse_stranger
 from swarmd.runs.leases import LEASE_SECONDS

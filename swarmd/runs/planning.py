@@ -14,8 +14,9 @@ from swarmd.protocols.footprint import (
     unit_memory,
 )
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.messages import Plan, Profiled, StageAssignment
+from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, StageAssignment
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.scheduler.flow import credits

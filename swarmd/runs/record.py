@@ -13,8 +13,9 @@ from pathlib import Path
 from swarmd.blobs import BlobStore
 from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
 from swarmd.protocols.ids import BlobHash, PeerId, RunId
-from swarmd.protocols.messages import Accepted, Beat, Plan, Profiled, RunStatement, StepDone
+from swarmd.protocols.messages import Accepted, Beat, Profiled, StepDone
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, RunStatement
 from swarmd.runs.blob_exchange import Grant
 from swarmd.scheduler.run import RunState
 

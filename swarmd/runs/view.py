@@ -8,7 +8,7 @@ from swarmd.protocols.advert import Advert
 from swarmd.protocols.control import RunView, StageView
 from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.messages import StageAssignment
+from swarmd.protocols.statements import StageAssignment
 from swarmd.runs.record import MemberRecord, RunRecord
 
 MAX_POINTS = 400

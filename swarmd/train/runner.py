@@ -50,6 +50,11 @@ class StageRunner:
         """Whether the last step is committed and scored."""
         return self._flow.done
 
+    @property
+    def version(self) -> int:
+        """Steps committed."""
+        return self._flow.version
+
     def arrived(self, header: FrameHeader, tensor: Tensor) -> None:
         """Take a neighbour's frame. Raises ProtocolViolation for one that no honest neighbour sends now."""
         key = header.key

@@ -133,7 +133,7 @@ class Worker:
                 self._next(self.inbox.get())
             if not runner.turn(self) and not runner.done:
                 self._next(self.inbox.get())
-        self.channel.send(Done(runner.work().micro_batches))
+        self.channel.send(Done(runner.version))
 
     def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
         """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""

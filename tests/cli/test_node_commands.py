@@ -211,9 +211,7 @@ def test_hints_leave_out_a_folder_that_is_the_usual_one(cli: Cli, daemon: FakeDa
     assert "  swarmd top " in cli("status", "--state-dir", str(paths.state_dir)).err
 
 
-def test_a_pasted_hint_asks_the_same_node(
-    daemon: FakeDaemon, paths: Paths, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pasted_hint_asks_the_same_node(daemon: FakeDaemon, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     folder = f"swarmd --state-dir {paths.state_dir}"
     assert main(["status", "--state-dir", str(paths.state_dir)]) == 0
     assert f"  {folder} top " in capsys.readouterr().err

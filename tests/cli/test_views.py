@@ -10,7 +10,8 @@ from rich.console import Console
 from swarmd.cli import panels, views
 from swarmd.cli.pace import idle_share, slowest
 from swarmd.cli.strip import strip
-from swarmd.cli.views import Screen
+from swarmd.cli.views import Screen, events
+from swarmd.protocols.control import EventView
 from tests.cli import golden, snapshots
 
 NAMES = sorted(path.name for path in golden.FOLDER.glob("*.txt"))
@@ -20,9 +21,7 @@ def test_the_events_are_those_of_the_shown_run_and_of_the_node_since_it_began() 
     run = snapshots.training()
     texts = {"own": run.run, "another's": "f" * 64, "before": "", "since": ""}
     past = {"before": run.created - 1, "since": run.created + 1}
-    seen = tuple(
-        EventView(time=past.get(text, 0.0), level="info", run=of, text=text) for text, of in texts.items()
-    )
+    seen = tuple(EventView(time=past.get(text, 0.0), level="info", run=of, text=text) for text, of in texts.items())
     picture = replace(snapshots.snapshot(run), events=seen)
     assert [event.text for event in events(picture)] == ["own", "since"]
     assert events(replace(picture, run=None)) == seen

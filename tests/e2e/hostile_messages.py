@@ -25,15 +25,11 @@ from swarmd.protocols.messages import (
     Heartbeat,
     Offer,
     OpenLink,
-    Plan,
     Probe,
     Release,
-    RunStatement,
-    StageAssignment,
-    sign_plan,
-    sign_run,
 )
 from swarmd.protocols.registry import Registry
+from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sign_plan, sign_run
 from tests.protocols.keys import Who, signed
 from tests.protocols.specs import SPEC
 

@@ -35,17 +35,13 @@ from swarmd.protocols.messages import (
     GetBlob,
     Heartbeat,
     Offer,
-    Plan,
     Probe,
     Profiled,
     Ready,
-    RunStatement,
-    StageAssignment,
     StepDone,
-    sign_plan,
-    sign_run,
 )
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sign_plan, sign_run
 from swarmd.runs.blob_exchange import Grants, fetch_blob
 from swarmd.runs.conduct import MAX_FAILURES, MAX_STEPS_AHEAD, Conduct
 from swarmd.runs.offers import OFFERS

@@ -13,7 +13,7 @@ import pytest
 from swarmd.config import Config
 from swarmd.protocols.errors import Refused
 from swarmd.protocols.ids import PeerId, RunId
-from swarmd.protocols.messages import RunStatement
+from swarmd.protocols.statements import RunStatement
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.hosting import decide
 from swarmd.runs.leases import Room
@@ -60,7 +60,7 @@ async def test_a_job_that_is_taken_keeps_room_free(deps: RunDeps, who: str, sett
     [
         (STRANGER, {"accept": "self"}, "takes its owner's jobs only"),
         (STRANGER, {"accept": "list"}, "not on this node's allow list"),
-        (OURS, {"max_stages": 0}, "holds 0 stages, all it takes"),
+        (OURS, {"max_stages": 0}, "holds no stages, for anybody"),
         (OURS, {"disk_quota": 1000}, "of disk"),
     ],
 )

@@ -60,6 +60,7 @@ async def test_a_run_that_was_going_when_the_daemon_ended_has_failed(deps: RunDe
 async def test_each_run_has_its_own_figures_and_a_loss_that_is_no_number_is_none(deps: RunDeps) -> None:
     first, second = record_of(deps), record_of(deps, nonce=2)
     for record in (first, second):
+        record.remembered = ("stopped", "stopped", "by its user")
         await save_record(record, deps)
     deps.storage.queue_metrics(first.run, StepRow(1, float("nan"), 0.5, 1.0))
     deps.storage.queue_metrics(second.run, replace(StepRow(1, 3.0, 0.5, 1.0)))

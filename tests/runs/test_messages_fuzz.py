@@ -30,21 +30,15 @@ from swarmd.protocols.messages import (
     LinkTicket,
     Offer,
     OpenLink,
-    Plan,
     Profiled,
     Release,
-    RunStatement,
-    StageAssignment,
     StepDone,
-    open_plan,
-    open_run,
-    sign_plan,
-    sign_run,
 )
 from swarmd.protocols.records import to_value
 from swarmd.protocols.registry import Registry
 from swarmd.protocols.spec import parse_spec
 from swarmd.protocols.speccheck import check_spec
+from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, open_plan, open_run, sign_plan, sign_run
 from tests.protocols.keys import who
 from tests.protocols.specs import SPEC
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swarmd.protocols.ids import BlobHash, PeerId
-from swarmd.protocols.messages import Beat, Plan, Profiled, RunStatement, StageAssignment, StepDone, sign_run
+from swarmd.protocols.messages import Beat, Profiled, StepDone
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sign_run
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord, spec_blobs

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
-from swarmd.config import DEFAULT, NAMES, Config, listen_addresses, load, shown
+from swarmd.__main__ import _FLAGS
+from swarmd.config import DEFAULT, NAMES, Config, listen_addresses, load, shown, tensor_host
 from swarmd.protocols.control import as_json
 from swarmd.protocols.errors import UsageError
 from swarmd.protocols.ids import peer_id_of
 from swarmd.settings import RULES
 
 PEER = peer_id_of(bytes(32))
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
 MEET = f"/ip4/192.0.2.7/tcp/4801/p2p/{PEER}"
 
 
@@ -72,6 +76,61 @@ def test_every_kind_of_value_can_come_from_the_file(tmp_path):
     config, _ = load(_file(tmp_path, text), {}, {})
     assert (config.mdns, config.threads, config.upload_mbit) == (False, 2, 12.0)
     assert (config.bootstrap, config.allow, config.disk_quota) == ((MEET,), (PEER,), 5 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        (("/ip4/127.0.0.1/tcp/0",), "127.0.0.1"),
+        (("/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"), "127.0.0.1"),
+        (("/ip6/::1/tcp/0",), "::1"),
+        (("/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.7/tcp/1"), "0.0.0.0"),
+        (("/ip4/0.0.0.0/tcp/4801",), "0.0.0.0"),
+        ((), "0.0.0.0"),
+    ],
+)
+def test_tensors_arrive_where_peers_do_unless_chosen(listen, host):
+    assert tensor_host(Config(listen=listen)) == Config(listen=listen).tensor_host == host
+    assert Config(listen=listen, tensor_host="192.0.2.9").tensor_host == "192.0.2.9"
+
+
+def test_cuda_alone_is_the_first_one():
+    assert Config(device="cuda").device == "cuda:0"
+    assert Config(device="cuda:1").device == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [({"memory_limit": "lots"}, "^--memory: "), ({"memory_limit": "8 gigs"}, "8GiB")]
+)
+def test_a_bad_flag_is_called_as_it_was_typed(tmp_path, flags, said):
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, flags, {})
+    assert re.search(said, f"{caught.value.message} {caught.value.hint}")
+    assert load(tmp_path, {"mdns": False}, {})[1]["mdns"] == "--no-mdns"
+
+
+def documented():
+    """The rows of docs/settings.md: setting to its flag, variable and default."""
+    rows = re.findall(r"^\| `(\w+)` \| (\S*) ?\| (\S+) \| ([^|]+) \| [^|]+ \|$", DOCUMENT, re.MULTILINE)
+    return {name: (flag.strip("`"), variable.strip("`"), default) for name, flag, variable, default in rows}
+
+
+def test_the_document_names_every_setting_as_it_is(tmp_path):
+    rows = documented()
+    assert tuple(rows) == NAMES
+    flags = {setting: flag for flag, setting, _ in _FLAGS}
+    for name, (flag, variable, default) in rows.items():
+        assert (flag, variable) == (flags.get(name, ""), f"SWARMD_{name.upper()}")
+        if default.startswith("`"):
+            _file(tmp_path, f"{name} = {default.strip('`')}\n")
+            assert getattr(load(tmp_path, {}, {})[0], name) == getattr(Config(), name)
+
+
+def test_the_documents_example_is_a_settings_file(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+    config, origins = load(_file(tmp_path, example), {}, {})
+    assert (config.device, config.disk_quota, config.upload_mbit) == ("cuda:0", 100 << 30, 40.0)
+    assert sum(origin != DEFAULT for origin in origins.values()) == example.count(" = ")
 
 
 def test_a_flag_may_be_typed_or_text(tmp_path):

@@ -140,7 +140,9 @@ def test_a_person_is_told_what_to_type_next(paths: Paths, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert f"swarmd is ready; its state is in {paths.state_dir}" in out
     assert "reach it with: swarmd up --bootstrap /ip4/127.0.0.1/tcp/" in out
-    assert "next: swarmd status, swarmd train JOB.toml" in out
+    here = f"swarmd --state-dir {paths.state_dir}"
+    assert f"next: {here} status, {here} train JOB.toml" in out
+    assert out.endswith("swarmd has left the swarm in order\n")
 
 
 @pytest.mark.slow
@@ -164,6 +166,100 @@ def test_a_tensor_port_that_is_taken_is_told_in_words(paths: Paths, capsys: pyte
     said = capsys.readouterr().err
     assert said.startswith("swarmd: ")
     assert str(port) in said
+
+
+def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes end at once, and so."""
+
+    async def run_node(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("swarmd.node.run_node", run_node)
+
+
+DAMAGED = StateError("node.db is damaged", hint="move it away")
+FULL = OSError(28, "No space left on device", "node.db")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            ExceptionGroup("", [ExceptionGroup("", [DAMAGED]), FULL]),
+            1,
+            "swarmd: node.db is damaged\n  next: move it away\n",
+        ),
+        (ExceptionGroup("", [FULL, UsageError("no", hint="yes")]), 2, "swarmd: no\n  next: yes\n"),
+        (
+            ExceptionGroup("", [ExceptionGroup("", [FULL])]),
+            1,
+            "swarmd: node.db: No space left on device\n  next: swarmd --state-dir FOLDER doctor checks this machine\n",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+        (BaseExceptionGroup("", [KeyboardInterrupt(), DAMAGED]), 130, ""),
+    ],
+)
+def test_what_ends_a_node_is_told_in_two_lines(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    error: BaseException, code: int, said: str,
+) -> None:  # fmt: skip
+    ending_with(error, monkeypatch)
+    assert main(flags(paths)) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", said.replace("FOLDER", str(paths.state_dir)))
+    assert not paths.log.exists()
+
+
+def test_a_fault_of_our_own_is_told_in_two_lines_and_kept_in_the_log(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending_with(ExceptionGroup("", [DAMAGED, ValueError("a mistake of ours")]), monkeypatch)
+    assert main(flags(paths)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("swarmd: a fault in swarmd itself: ValueError: a mistake of ours\n  next: ")
+    assert str(paths.log) in said
+    assert "Traceback" not in said
+    assert "Traceback" in paths.log.read_text()
+    assert paths.log.stat().st_mode & 0o077 == 0
+
+
+def test_with_log_level_debug_the_traceback_is_shown_too(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending_with(ExceptionGroup("", [DAMAGED]), monkeypatch)
+    assert main(flags(paths, "--log-level", "debug")) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("swarmd: node.db is damaged\n  next: move it away\n")
+
+
+@pytest.mark.slow
+def test_a_damaged_database_ends_a_start_in_two_lines(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    paths.database.write_bytes(b"no database " * 1000)
+    assert main(flags(paths)) == 1
+    said = capsys.readouterr().err
+    assert "is damaged" in said
+    assert "Traceback" not in said
+    assert len([line for line in said.splitlines() if line.startswith(("swarmd:", "  next:"))]) == 2
+
+
+def test_a_check_reads_every_file_and_makes_none(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    check = ["--state-dir", str(paths.state_dir), "--check"]
+    assert main(check) == 0
+    assert json.loads(capsys.readouterr().out) == {}
+    paths.key.write_text("garbage")
+    paths.key.chmod(0o600)
+    paths.network.write_text("name = 7\n")
+    paths.database.write_bytes(b"no database " * 1000)
+    before = sorted(paths.state_dir.iterdir())
+    assert main(check) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [name for name, problem in found.items() if problem["message"] and problem["hint"]] == [
+        "key",
+        "network",
+        "database",
+    ]
+    assert sorted(paths.state_dir.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,19 @@ def test_the_local_command_writes_the_model_of_the_loop(tiny_run, trained, tmp_p
     assert "step 5 of 5  loss" in said.err
 
 
+def test_the_local_command_replaces_a_result_only_when_forced(tiny_run, tmp_path, capsys):
+    (tmp_path / "run.spec").write_bytes(tiny_run.spec.to_bytes())
+    words = ["local", str(tmp_path / "run.spec"), f"--blobs={tiny_run.blobs.root}", f"--out={tmp_path / 'model'}"]
+    (tmp_path / "model").mkdir()
+    assert main(words) == 0
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*words, "--force"]) == 0
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
+
+
 def test_a_job_that_is_not_there_is_an_error_in_words(tmp_path, capsys):
     assert main(["local", str(tmp_path / "job.toml"), f"--out={tmp_path / 'x'}"]) == 6
     assert "job.toml is not there" in capsys.readouterr().err

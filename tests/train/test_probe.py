@@ -58,6 +58,15 @@ def test_a_device_that_is_not_there_is_one_json_error(name, capsys):
     assert "--device" in error["hint"] or "auto" in error["hint"]
 
 
+def test_for_a_person_the_probe_speaks_in_words(quick, capsys):
+    assert probe.main(["--device", "cpu", "--threads", "1", "--words"]) == 0
+    said = capsys.readouterr().out
+    assert "(1 thread)" in said
+    assert "2 GFLOP/s" in said
+    assert probe.main(["--device", "nonsense", "--words"]) == 2
+    assert capsys.readouterr().err.startswith("swarmd: 'nonsense' is no device\n  next: ")
+
+
 def test_a_device_that_breaks_is_an_error_in_words(monkeypatch):
     def broken(device):
         raise RuntimeError("CUDA error: unspecified launch failure\nand forty lines more")
