@@ -26,6 +26,7 @@ INTERRUPTED = "the daemon ended while the run was going"
 async def save_record(record: RunRecord, deps: RunDeps) -> None:
     """Write a run's state and evaluations; its step rows are queued as they come."""
     state, code, reason = decided_state(record)
+    checkpoint = record.checkpoint
     await deps.storage.save_run(
         StoredRun(
             id=record.run,
@@ -42,6 +43,7 @@ async def save_record(record: RunRecord, deps: RunDeps) -> None:
             extra=_extra(record, code),
         )
     )
+    record.durable = checkpoint[0] if checkpoint else None
     scores = [MetricRow(step=step, held_out=loss) for step, loss in record.evals.items()]
     await deps.storage.append_metrics(record.run, scores)
 
@@ -71,6 +73,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         checkpoint=(extra["checkpoint"][0], BlobHash(extra["checkpoint"][1])) if extra["checkpoint"] else None,
         weights_sha256=extra["weights_sha256"],
     )
+    record.durable = record.checkpoint[0] if record.checkpoint else None
     record.remembered = _remembered(stored)
     if record.checkpoint is not None and deps.blobs.has(record.checkpoint[1]):
         record.kept = [await trio.to_thread.run_sync(_kept, record.checkpoint, deps.blobs)]

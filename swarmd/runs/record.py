@@ -96,6 +96,8 @@ class RunRecord:
     checkpoint: tuple[int, BlobHash] | None = None
     kept: list[KeptCheckpoint] = field(default_factory=list[KeptCheckpoint])
     """Oldest first."""
+    durable: int | None = None
+    """Newest step whose checkpoint a restarted daemon would know of."""
     weights_sha256: str | None = None
     reference: dict[str, float] = field(default_factory=dict[str, float])
     recent: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=32))

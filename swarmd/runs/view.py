@@ -55,7 +55,7 @@ def run_view(record: RunRecord, adverts: Mapping[PeerId, Advert], now: float) ->
         losses=thin(tuple((row.step, row.loss) for row in step_rows)),
         evals=tuple(sorted(record.evals.items())),
         parameters=parameter_count(spec.model),
-        checkpoint=record.checkpoint[0] if record.checkpoint else None,
+        checkpoint=record.durable,
         stages=_stages(record, adverts),
         directory=str(record.directory),
         weights_sha256=record.weights_sha256,
