@@ -23,7 +23,7 @@ from swarmd.protocols.errors import SwarmdError, UsageError, by_code
 NODES = 4
 MAX_NODES = 8
 """The built-in job has eight layers, one for each at most."""
-STEPS = 300
+STEPS = 240
 PROMPT = "The "
 SUBMIT_SECONDS = 300.0
 

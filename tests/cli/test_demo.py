@@ -100,7 +100,7 @@ def test_stages_say_who_holds_which_layers_and_why() -> None:
     assert as_object(SCORE) == asdict(SCORE)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(None, 300), (12, 12)])
+@pytest.mark.parametrize(("steps", "expected"), [(None, 240), (12, 12)])
 def test_the_built_in_job_has_as_many_stages_as_nodes(tmp_path: Path, steps: int | None, expected: int) -> None:
     job = parse_job(program._job(Namespace(job=None, steps=steps, nodes=3), tmp_path).read_text(), "demo.toml")
     assert (job.schedule.steps, job.run.min_stages, job.model.layers) == (expected, 3, program.MAX_NODES)
