@@ -43,6 +43,8 @@ from swarmd.state_lock import lock_state
 from swarmd.storage import Storage, serve_storage
 from swarmd.sweeper import swept
 
+PARTING_SECONDS = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
@@ -76,7 +78,9 @@ async def run_node(boot: Boot) -> None:
             async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
                 storage = await lasting.start(serve_storage, boot.paths.database)
                 async with trio.open_nursery() as nursery:
-                    await Node(boot, transport, nursery).start(records, storage)
+                    node = Node(boot, transport, nursery)
+                    await node.start(records, storage)
+                await node.leave()
                 lasting.cancel_scope.cancel()  # only now: what ends in the nursery still saves its last state
         except BaseExceptionGroup as group:
             if (reason := _reason(group)) is not None:
@@ -127,6 +131,13 @@ class Node:
         self._boot.ready(tuple(f"{address}/p2p/{peer}" for address in self._transport.addresses()))
         await self._device.probe(self._events)
         self._own.changed()
+
+    async def leave(self) -> None:
+        """End every stage held here while the network still stands, so that each coordinator is told why."""
+        with trio.move_on_after(PARTING_SECONDS):
+            for lease in tuple(self._leases.held.values()):
+                lease.scope.cancel()
+                await lease.ended.wait()
 
     def _deps(self, storage: Storage) -> RunDeps:
         return RunDeps(

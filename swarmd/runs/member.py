@@ -87,7 +87,7 @@ class Membership:
         self._grant = Grant(lease.store, {statement.submitter})
         self._work = compute.Work(0, 0, 0, 0, 0)
         self._step = 0
-        self._finished = False
+        self._finished = self._released = False
 
     async def serve(self) -> None:
         """Until the coordinator releases us, or one of us is gone."""
@@ -99,18 +99,20 @@ class Membership:
                 await self._session.send(Accepted(LEASE_SECONDS, os.getpid()))
                 nursery.start_soon(self._report)
                 await self._obey()
+                self._released = True
                 nursery.cancel_scope.cancel()
-        except trio.Cancelled:
-            await self._say_farewell()
-            raise
         finally:
+            if not self._released:
+                await self._say_farewell()
             self._deps.desk.close(run)
             self._deps.grants.remove(run, self._grant)
 
     async def _say_farewell(self) -> None:
         """We end, not the coordinator: it should not have to guess why."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS), suppress(RemoteError):
-            await self._session.send(Failed(PeerLost.code, "its owner has stopped the node", ""))
+            await self._session.send(
+                Failed(PeerLost.code, "its node ended the stage: its owner stopped it or took it back", "")
+            )
 
     async def _obey(self) -> None:
         while True:

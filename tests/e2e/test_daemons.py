@@ -98,6 +98,20 @@ def test_a_killed_stage_ends_the_run_and_frees_the_others(tmp_path: Path) -> Non
         until(lambda: not first.ask("status")["hosting"], 10)
 
 
+def test_a_member_that_is_stopped_says_so(tmp_path: Path) -> None:
+    with daemons(tmp_path) as start:
+        first = start("one", "--accept", "network")
+        second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
+        until(lambda: ready(first) and ready(second))
+        run = first.ask("submit", path=big_job(tmp_path, 2))["run"]
+        until(lambda: training(first, run), 60)
+        second.ask("shutdown")
+        view = until(lambda: (view := first.ask("job", run=run))["state"] == "failed" and view, 15)
+        assert view["code"] == "peer_lost"
+        assert "its owner stopped it" in view["reason"]
+        assert second.process.wait(10) == 0
+
+
 def test_a_coordinator_killed_for_good_frees_every_stage(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
         first = start("one", "--accept", "network")
