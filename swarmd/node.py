@@ -15,7 +15,7 @@ from swarmd.blobs import BlobStore
 from swarmd.config import DEFAULT, Config, Origins, listen_addresses
 from swarmd.control import serve_control
 from swarmd.device import Device
-from swarmd.identity import load_identity
+from swarmd.identity import Identity, load_identity
 from swarmd.log import EventLog
 from swarmd.methods import Methods
 from swarmd.metrics import loop_lateness, make_metrics
@@ -26,7 +26,7 @@ from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
 from swarmd.net.tensorlink import TensorListener
 from swarmd.net.transport import RecordStore, Transport
-from swarmd.network import load_or_create_network
+from swarmd.network import Network, load_or_create_network
 from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
 from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
@@ -78,7 +78,7 @@ async def run_node(boot: Boot) -> None:
             async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
                 storage = await lasting.start(serve_storage, boot.paths.database)
                 async with trio.open_nursery() as nursery:
-                    node = Node(boot, transport, nursery)
+                    node = Node(boot, identity, network, transport, nursery)
                     await node.start(records, storage)
                 await node.leave()
                 lasting.cancel_scope.cancel()  # only now: what ends in the nursery still saves its last state
@@ -91,10 +91,12 @@ async def run_node(boot: Boot) -> None:
 class Node:
     """The parts of a running node. Everything it starts runs in one nursery and ends with it."""
 
-    def __init__(self, boot: Boot, transport: Transport, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, boot: Boot, identity: Identity, network: Network, transport: Transport, nursery: trio.Nursery
+    ) -> None:
         self._boot, self._transport, self._nursery = boot, transport, nursery
         self._config, self._paths = boot.config, boot.paths
-        self._identity, self._network = load_identity(boot.paths), load_or_create_network(boot.paths)
+        self._identity, self._network = identity, network
         self._events = EventLog()
         self._book = AdvertBook(self._network.id, self._identity.peer)
         self._device = Device(self._config, self._paths.probe)

@@ -45,6 +45,16 @@ def big_job(folder: Path, stages: int) -> str:
     return str(job)
 
 
+def two_that_train(start, folder: Path):
+    """The submitter, the other holder of a stage, and the run that will not end by itself."""
+    first = start("one", "--accept", "network")
+    second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
+    until(lambda: ready(first) and ready(second))
+    run = first.ask("submit", path=big_job(folder, 2))["run"]
+    until(lambda: training(first, run), 60)
+    return first, second, run
+
+
 def test_three_daemons_know_each_other_from_one_address(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
         first = start("one")
@@ -86,11 +96,7 @@ def test_nothing_outlives_a_daemon_that_trains(tmp_path: Path, how: signal.Signa
 
 def test_a_killed_stage_ends_the_run_and_frees_the_others(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
-        first = start("one", "--accept", "network")
-        second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
-        until(lambda: ready(first) and ready(second))
-        run = first.ask("submit", path=big_job(tmp_path, 2))["run"]
-        until(lambda: training(first, run), 60)
+        first, second, run = two_that_train(start, tmp_path)
         second.kill()
         view = until(lambda: (view := first.ask("job", run=run))["state"] == "failed" and view, 15)
         assert view["code"] == "peer_lost"
@@ -100,11 +106,7 @@ def test_a_killed_stage_ends_the_run_and_frees_the_others(tmp_path: Path) -> Non
 
 def test_a_member_that_is_stopped_says_so(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
-        first = start("one", "--accept", "network")
-        second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
-        until(lambda: ready(first) and ready(second))
-        run = first.ask("submit", path=big_job(tmp_path, 2))["run"]
-        until(lambda: training(first, run), 60)
+        first, second, run = two_that_train(start, tmp_path)
         second.ask("shutdown")
         view = until(lambda: (view := first.ask("job", run=run))["state"] == "failed" and view, 15)
         assert view["code"] == "peer_lost"
@@ -114,11 +116,7 @@ def test_a_member_that_is_stopped_says_so(tmp_path: Path) -> None:
 
 def test_a_coordinator_killed_for_good_frees_every_stage(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
-        first = start("one", "--accept", "network")
-        second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
-        until(lambda: ready(first) and ready(second))
-        run = first.ask("submit", path=big_job(tmp_path, 2))["run"]
-        until(lambda: training(first, run), 60)
+        first, second, _ = two_that_train(start, tmp_path)
         first.kill()
         until(lambda: not second.ask("status")["hosting"], 60)
         assert len(second.look()) <= 2  # the daemon and its sweeper
