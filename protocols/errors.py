@@ -10,6 +10,7 @@
     ├── RemoteError             the peer is at fault
     │   ├── ProtocolViolation   bytes or a message that no honest peer sends             exit 1
     │   ├── Refused             the peer (or our own admission) says no, with a reason   exit 5
+    │   │   └── NotYet          no for now: what is missing may still come               exit 5
     │   └── PeerLost            the peer went away, reset the stream, or fell silent     exit 4
     ├── RunFailed               a run ended before its last step                         exit 4
     └── TimedOut                a bounded wait ran out                                   exit 7
@@ -91,6 +92,12 @@ class Refused(RemoteError):
 
     exit_code = 5
     code = "refused"
+
+
+class NotYet(Refused):
+    """No for now: what is missing may still come, and then the same question gets another answer."""
+
+    code = "not_yet"
 
 
 class PeerLost(RemoteError):

@@ -20,6 +20,8 @@ NetworkId = NewType("NetworkId", str)
 """SHA-256 of the network's genesis; part of everything that is signed."""
 SpecId = NewType("SpecId", str)
 RunId = NewType("RunId", str)
+EntryId = NewType("EntryId", str)
+"""SHA-256 of what the owner of an account signs."""
 BlobHash = NewType("BlobHash", str)
 """BLAKE3-256 of the content."""
 

@@ -1,5 +1,6 @@
 """Frozen dataclasses as canonical values: a record is the tuple of its fields, in their order.
 
+A record whose class has a ``TAG`` puts it first: a field that is a union of such classes is read by it.
 Reading is strict: every field must be there, nothing may follow, and each must have exactly its
 declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
 """
@@ -13,17 +14,18 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from swarmd.protocols.canonical import Value
 from swarmd.protocols.errors import ProtocolViolation
-from swarmd.protocols.ids import BlobHash, NetworkId, RunId, SpecId, is_hash
+from swarmd.protocols.ids import BlobHash, EntryId, NetworkId, RunId, SpecId, is_hash
 
 T = TypeVar("T")
 
-_HASHES: tuple[Any, ...] = (BlobHash, NetworkId, RunId, SpecId)
+_HASHES: tuple[Any, ...] = (BlobHash, EntryId, NetworkId, RunId, SpecId)
 
 
 def to_value(item: object) -> Value:
     """A record as a canonical tuple."""
     if is_dataclass(item):
-        return tuple(to_value(getattr(item, field.name)) for field in fields(item))
+        name = _tag(type(item))
+        return (*((name,) if name else ()), *(to_value(getattr(item, field.name)) for field in fields(item)))
     if isinstance(item, tuple):
         return tuple(to_value(part) for part in cast("tuple[object, ...]", item))
     return cast("Value", item)
@@ -36,6 +38,11 @@ def from_value(kind: type[T], value: Value) -> T:
         ProtocolViolation: a field is missing, extra, of another type or out of range.
     """
     hints = _hints(cast("Any", kind))
+    tag = _tag(kind)
+    if tag and isinstance(value, tuple) and value[:1] == (tag,):
+        value = value[1:]
+    elif tag:
+        raise ProtocolViolation(f"not a {tag}")
     if not isinstance(value, tuple) or len(value) != len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
     parts = {
@@ -46,6 +53,10 @@ def from_value(kind: type[T], value: Value) -> T:
         return kind(**parts)
     except ValueError as error:
         raise ProtocolViolation(f"{kind.__name__}: {error}") from error
+
+
+def _tag(kind: type[Any]) -> str:
+    return getattr(kind, "TAG", "")
 
 
 @cache
@@ -60,7 +71,7 @@ def _read(hint: Any, value: Value, where: str) -> Any:  # noqa: ANN401 - what th
         if isinstance(value, str) and is_hash(value):
             return value
     elif origin in (Union, types.UnionType):
-        return None if value is None else _read(get_args(hint)[0], value, where)
+        return None if value is None and type(None) in get_args(hint) else _read_union(get_args(hint), value, where)
     elif origin is tuple:
         if isinstance(value, tuple):
             return tuple(_read(get_args(hint)[0], part, where) for part in value)
@@ -69,3 +80,15 @@ def _read(hint: Any, value: Value, where: str) -> Any:  # noqa: ANN401 - what th
     elif type(value) is getattr(hint, "__supertype__", hint):
         return value
     raise ProtocolViolation(f"{where} has a value of another type")
+
+
+def _read_union(kinds: tuple[Any, ...], value: Value, where: str) -> Any:  # noqa: ANN401 - one of the kinds
+    """An optional value, or the one of several tagged records that the value's tag names."""
+    kinds = tuple(kind for kind in kinds if kind is not type(None))
+    if len(kinds) == 1:
+        return _read(kinds[0], value, where)
+    tag = value[0] if isinstance(value, tuple) and value else None
+    for kind in kinds:
+        if tag == kind.TAG:
+            return from_value(kind, value)
+    raise ProtocolViolation(f"{where} is of a kind that is not known")

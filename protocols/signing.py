@@ -6,8 +6,10 @@ made for one kind of statement, or on one network, is worth nothing on another.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -45,12 +47,26 @@ def verify(tag: str, network: NetworkId, statement: Signed, *, limit: int) -> Va
     Raises:
         ProtocolViolation: not signed by ``statement.signer`` for this tag and network, or malformed.
     """
-    key = Ed25519PublicKey.from_public_bytes(public_key_of(statement.signer))
+    check_signature(tag, network, statement)
+    return decode(statement.body, limit=limit)
+
+
+def check_signature(tag: str, network: NetworkId, statement: Signed) -> None:
+    """Check a statement whose body is known already. Raises ProtocolViolation."""
     try:
-        key.verify(statement.signature, _message(tag, network, statement.body))
+        _key_of(statement.signer).verify(statement.signature, _message(tag, network, statement.body))
     except InvalidSignature:
         raise ProtocolViolation(f"the signature on a {tag} statement does not hold") from None
-    return decode(statement.body, limit=limit)
+
+
+def statement_id(tag: str, network: NetworkId, body: bytes) -> str:
+    """SHA-256 of exactly what a signature covers: the signature itself is no part of the id."""
+    return hashlib.sha256(_message(tag, network, body)).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _key_of(signer: PeerId) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key_of(signer))
 
 
 def parse_signed(raw: bytes, *, limit: int) -> Signed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from swarmd.protocols.ids import PeerId
@@ -90,6 +91,35 @@ class Transport(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Totals since the start: handler errors, streams over the cap, read deadlines, and so on, by name."""
+        ...
+
+
+class Verdict(Enum):
+    """What a node makes of a gossiped message."""
+
+    ACCEPT = "accept"
+    """Worth passing on."""
+    IGNORE = "ignore"
+    """Not passed on, and nobody's fault: known already, or not ours to judge yet."""
+    REJECT = "reject"
+    """No honest peer sends this: whoever passed it on loses standing, and is throttled."""
+
+
+Judge = Callable[[PeerId, bytes], Awaitable[Verdict]]
+"""(the neighbour that passed it on, the message) -> verdict; runs once for a message, and acts on what it accepts."""
+
+MAX_GOSSIP_BYTES = 128 * 1024
+
+
+class Gossip(Protocol):
+    """Messages to everybody on a topic. Some are lost: whatever matters is also fetched by asking peers."""
+
+    def subscribe(self, topic: str, judge: Judge) -> None:
+        """Take part in a topic from now on. Our own messages do not come back to us."""
+        ...
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Send to the topic's peers; returns without knowing who gets it. Raises ValueError over MAX_GOSSIP_BYTES."""
         ...
 
 
