@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import TypeVar
 
+from swarmd.protocols.budget import Budget, micro_credits
 from swarmd.protocols.jobschema import BY_NAME, Setting
 from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable
 from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec, WireSpec
@@ -66,6 +67,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
         ),
         wire=WireSpec(forward=settings.get("wire.codec", str), backward=settings.get("wire.codec", str)),
         run=RunTable(min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)),
+        budget=_budget(settings),
     )
 
 
@@ -131,6 +133,15 @@ def _schedule(settings: Settings, batch: BatchSpec) -> ScheduleSpec:
         eval_every=settings.get("evaluation.every", int),
         eval_windows=settings.get("evaluation.windows", int, -(-USUAL_EVAL_WINDOWS // size) * size),
         checkpoint_every=settings.get("checkpoint.every", int),
+    )
+
+
+def _budget(settings: Settings) -> Budget:
+    return Budget(
+        max_credits=micro_credits(settings.get("budget.max_credits", float)),
+        max_price=settings.maybe("budget.max_price", int),
+        pay_every=settings.get("budget.pay_every", int),
+        lane_hours=settings.get("budget.lane_hours", int),
     )
 
 

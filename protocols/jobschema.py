@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarmd.protocols.budget import MAX_LANE_HOURS, MAX_PAY_EVERY
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
 
 Setting = int | float | str | bool | tuple[str, ...] | None
@@ -46,6 +47,7 @@ def _choice(name: str, spec: str, default: str | None = None) -> Field:
 
 
 STAGES = Range(1, 512)
+PRICE = Range(0, 10**15)
 
 FIELDS: tuple[Field, ...] = (
     Field("", "name", "text", "name"),
@@ -89,6 +91,10 @@ FIELDS: tuple[Field, ...] = (
     Field("wire", "codec", "text", "wire.forward", "raw", choices=CHOICES["wire.forward"]),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
+    Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),
+    Field("budget", "max_price", "int", "budget.max_price", range=PRICE),
+    Field("budget", "pay_every", "int", "budget.pay_every", 8, range=Range(1, MAX_PAY_EVERY)),
+    Field("budget", "lane_hours", "int", "budget.lane_hours", 48, range=Range(1, MAX_LANE_HOURS)),
 )
 
 BY_NAME: dict[str, Field] = {field.dotted: field for field in FIELDS}
@@ -103,6 +109,7 @@ OTHER_NAMES: dict[str, str] = {
     "warmup": "optimizer.warmup_steps",
     "adam_beta1": "optimizer.beta1",
     "adam_beta2": "optimizer.beta2",
+    "max_cost": "budget.max_credits",
     "max_grad_norm": "optimizer.clip",
     "grad_clip": "optimizer.clip",
     "batch_size": "batch.micro_batch_size",

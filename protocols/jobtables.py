@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import (
     BatchSpec,
@@ -96,3 +97,4 @@ class JobFile:
     numerics: NumericsSpec
     wire: WireSpec
     run: RunTable
+    budget: Budget

@@ -10,7 +10,7 @@ import argparse
 import base64
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from swarmd.blobs import BlobStore
@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     stages = {"min_stages": job.run.min_stages, "max_stages": job.run.max_stages}
     encoded = base64.b64encode(spec.to_bytes()).decode()
-    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, "run": stages}))
+    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, "run": stages, "budget": asdict(job.budget)}))
     return 0
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.errors import JobFileError
 from swarmd.protocols.jobbuild import Settings
 from swarmd.protocols.jobfile import JobFile, decode_job, parse_job
@@ -44,6 +45,7 @@ def test_only_data_must_be_given() -> None:
         numerics=NumericsSpec(),
         wire=WireSpec(),
         run=RunTable(min_stages=1, max_stages=None),
+        budget=Budget(),
     )
 
 
@@ -100,6 +102,11 @@ codec = "raw"
 [run]
 min_stages = 1
 max_stages = 2
+[budget]
+max_credits = 2.5
+max_price = 40
+pay_every = 4
+lane_hours = 24
 """
 
 
@@ -135,6 +142,7 @@ def test_every_setting_is_taken() -> None:
     assert job.schedule == ScheduleSpec(steps=50, eval_every=10, eval_windows=6, checkpoint_every=25)
     assert job.numerics == NumericsSpec(sum="ordered", threads=2)
     assert job.run == RunTable(min_stages=1, max_stages=2)
+    assert job.budget == Budget(max_credits=2_500_000, max_price=40, pay_every=4, lane_hours=24)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ MISTAKES: list[tuple[str, str]] = [
         "job.toml:2: model.norm_eps = 1.5: must be over 0 and at most 0.1; the default is 1e-05",
     ),
     ("[run]\nmin_stages = 0", "job.toml:2: run.min_stages = 0: must be from 1 to 512; use 1"),
+    (
+        "[budget]\nmax_credits = -1",
+        "job.toml:2: budget.max_credits = -1: must be from 0 to 1000000000000; the default is 0.0",
+    ),
+    ("[budget]\npay_every = 0", "job.toml:2: budget.pay_every = 0: must be from 1 to 1000; use 1"),
+    ("[budget]\nmax_cost = 3", "job.toml:2: budget.max_cost = 3: no such setting; here it is max_credits"),
     # choices and names
     (
         'name = "a b"',
@@ -122,12 +128,12 @@ MISTAKES: list[tuple[str, str]] = [
     (
         '"wire.codec" = "raw"',
         'job.toml:1: wire.codec = "raw": no such setting; the top level has name, seed, steps, [model], '
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run], [budget]",
     ),
     (
         '"\\u001b[31mlayer" = 1',
         "job.toml:1: ?[31mlayer = 1: no such setting; the top level has name, seed, steps, [model], "
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run], [budget]",
     ),
     # settings that contradict one another
     ("[model]\nheads = 5", "job.toml:2: model.heads = 5: hidden (128) must divide by heads; use 4 or 8"),
