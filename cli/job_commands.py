@@ -101,6 +101,23 @@ def show_run(ctx: typer.Context, run: Run, json: Json = False) -> None:
     console().print(report.run(answers.run(result)))
 
 
+@jobs.command("estimate")
+def estimate_run(
+    ctx: typer.Context,
+    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
+    json: Json = False,
+) -> None:
+    """What a job would cost with the peers that are here now; starts nothing."""
+    from swarmd.cli import launch
+
+    result = launch.estimate(session_of(ctx), job)
+    if json:
+        return emit(result)
+    from swarmd.cli import estimating
+
+    console().print(estimating.report(result))
+
+
 @jobs.command("logs")
 def show_logs(
     ctx: typer.Context,

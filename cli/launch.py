@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from swarmd.cli import spawn
 from swarmd.cli.session import Session
@@ -24,6 +25,12 @@ def submit(session: Session, job: Path) -> str:
     """
     check(job)
     return str(session.ask("submit", path=str(job.resolve()), wait=SUBMIT_SECONDS)["run"])
+
+
+def estimate(session: Session, job: Path) -> dict[str, Any]:
+    """What a job would cost, as the daemon's answer. Raises as ``submit``."""
+    check(job)
+    return session.ask("estimate", path=str(job.resolve()), wait=SUBMIT_SECONDS)
 
 
 def check(job: Path) -> None:

@@ -10,6 +10,7 @@ Methods, with their parameters and what comes back:
     peers       -                      {"peers": [PeerView]}
     config      -                      {"settings": [{"name", "value", "origin"}]}
     submit      path                   {"run": id}; path is absolute
+    estimate    path                   EstimateView; path is absolute, nothing is started
     resume      run                    {"run": id}
     jobs        -                      {"jobs": [RunView]} newest first
     job         run                    RunView (a unique prefix of the id is enough)
@@ -18,13 +19,28 @@ Methods, with their parameters and what comes back:
     stop        run                    {"run": id}
     shutdown    -                      {}
 
-Every view is a frozen dataclass here; ``as_json`` makes the object that travels.
+Credits (their views are in ``control_credits``; amounts are micro-credits):
+
+    wallet      -                      WalletView
+    history     limit, before          {"lines": [HistoryLine]} newest first, those below entry ``before``
+    explain     entry                  ExplainView; the entry's number, or the beginning of its id
+    pay         peer, amount, note     stream of WriteView; ends once the entry is final
+    stake       amount                 the same
+    unstake     amount                 the same
+    earn        -                      EarnView
+    invoice     run, detail, after     InvoiceView; in detail a line for each voucher, those after line ``after``
+    receipts    payer, lane, number    ReceiptsView: the signed bytes behind one voucher
+    ledger      -                      LedgerView
+
+Every view is a frozen dataclass; ``as_json`` makes the object that travels.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from swarmd.protocols.control_credits import CreditsView, SpendingView
 
 CONTROL_VERSION = 1
 MAX_LINE_BYTES = 1 << 22
@@ -102,6 +118,8 @@ class NodeView:
     """Why no stage runs here, in words; empty when one does."""
     runs: int
     counters: dict[str, int] = field(default_factory=dict[str, int])
+    credits: CreditsView | None = None
+    """None on a network without credits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +186,29 @@ class RunView:
     """Where the result and its records are."""
     weights_sha256: str | None = None
     """Of model.safetensors, once written."""
+    spending: SpendingView | None = None
+    """None where nothing is paid for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateView:
+    """What a job would cost, and how long it would take at least. Amounts in micro-credits."""
+
+    name: str
+    spec: str
+    operations: int
+    tokens: int
+    low: int
+    high: int
+    max_credits: int
+    affordable: bool
+    seconds: int | None
+    """If all that fit shared it evenly; None: no peer fits."""
+    fit: tuple[str, ...]
+    """Peers that may be offered a stage."""
+    left_out: tuple[str, ...]
+    """Why others may not, in words."""
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +243,8 @@ def run_view(obj: dict[str, Any]) -> RunView:
     """A RunView from its JSON object."""
     stages = tuple(StageView(**stage) for stage in obj["stages"])
     points = {name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")}
-    known: dict[str, Any] = {**obj, **points, "stages": stages}
+    spending = SpendingView(**obj["spending"]) if obj.get("spending") else None
+    known: dict[str, Any] = {**obj, **points, "stages": stages, "spending": spending}
     return RunView(**known)
 
 
@@ -210,7 +252,8 @@ def node_view(obj: dict[str, Any]) -> NodeView:
     """A NodeView from its JSON object."""
     device = DeviceView(**obj["device"]) if obj["device"] else None
     lists = {name: tuple(obj[name]) for name in ("addresses", "hosting")}
-    known: dict[str, Any] = {**obj, **lists, "device": device}
+    credits = CreditsView(**obj["credits"]) if obj.get("credits") else None
+    known: dict[str, Any] = {**obj, **lists, "device": device, "credits": credits}
     return NodeView(**known)
 
 

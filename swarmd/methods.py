@@ -19,6 +19,7 @@ from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.control import FINAL_STATES, EventView, NodeView, PeerView, Snapshot, as_json
 from swarmd.protocols.errors import UsageError
 from swarmd.runs.deps import RunDeps
+from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import run_view, state_words
@@ -54,6 +55,7 @@ class Methods:
             "peers": self._peers,
             "config": self._config,
             "submit": self._submit,
+            "estimate": self._estimate,
             "resume": self._resume,
             "jobs": self._jobs,
             "job": self._job,
@@ -74,6 +76,9 @@ class Methods:
 
     async def _submit(self, params: Answer) -> Answer:
         return {"run": (await self._runs.submit(param(params, "path", str))).run}
+
+    async def _estimate(self, params: Answer) -> Answer:
+        return as_json(await estimate_job(self._deps, param(params, "path", str)))
 
     async def _resume(self, params: Answer) -> Answer:
         return {"run": (await self._runs.resume(param(params, "run", str))).run}
