@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 from swarmd import __version__
 from swarmd.cli import units
 from swarmd.cli.output import words
-from swarmd.protocols import control
+from swarmd.protocols import control, control_credits, control_earn, control_entries
 from swarmd.protocols.control import DeviceView, EventView, NodeView, PeerView, RunView, Snapshot
+from swarmd.protocols.control_credits import InvoiceView, LedgerView, WalletView, WriteView
+from swarmd.protocols.control_earn import EarnView
+from swarmd.protocols.control_entries import ExplainView, HistoryLine, ReceiptsView
 from swarmd.protocols.errors import ProtocolViolation
 
 T = TypeVar("T")
@@ -44,6 +47,46 @@ def peers(result: dict[str, Any]) -> list[PeerView]:
 def runs(result: dict[str, Any]) -> list[RunView]:
     """The answer to ``jobs``. Raises ProtocolViolation."""
     return _read(lambda fields: [control.run_view(each) for each in fields["jobs"]], result)
+
+
+def wallet(result: dict[str, Any]) -> WalletView:
+    """The answer to ``wallet``. Raises ProtocolViolation."""
+    return _read(control_credits.wallet_view, result)
+
+
+def write(result: dict[str, Any]) -> WriteView:
+    """A result of ``pay``, ``stake`` or ``unstake``. Raises ProtocolViolation."""
+    return _read(control_credits.write_view, result)
+
+
+def history(result: dict[str, Any]) -> list[HistoryLine]:
+    """The answer to ``history``. Raises ProtocolViolation."""
+    return _read(lambda fields: [control_entries.history_line(each) for each in fields["lines"]], result)
+
+
+def explain(result: dict[str, Any]) -> ExplainView:
+    """The answer to ``explain``. Raises ProtocolViolation."""
+    return _read(control_entries.explain_view, result)
+
+
+def receipts(result: dict[str, Any]) -> ReceiptsView:
+    """The answer to ``receipts``. Raises ProtocolViolation."""
+    return _read(control_entries.receipts_view, result)
+
+
+def invoice(result: dict[str, Any]) -> InvoiceView:
+    """The answer to ``invoice``. Raises ProtocolViolation."""
+    return _read(control_credits.invoice_view, result)
+
+
+def earn(result: dict[str, Any]) -> EarnView:
+    """The answer to ``earn``. Raises ProtocolViolation."""
+    return _read(control_earn.earn_view, result)
+
+
+def ledger(result: dict[str, Any]) -> LedgerView:
+    """The answer to ``ledger``. Raises ProtocolViolation."""
+    return _read(control_credits.ledger_view, result)
 
 
 def _read(make: Callable[[dict[str, Any]], T], result: dict[str, Any]) -> T:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from swarmd import __version__
-from swarmd.cli import job_commands, model_commands, node_commands, tool_commands
+from swarmd.cli import (
+    earn_commands,
+    job_commands,
+    key_commands,
+    model_commands,
+    network_commands,
+    node_commands,
+    tool_commands,
+    wallet_commands,
+)
 from swarmd.cli.output import line
 from swarmd.cli.session import Session
 
@@ -51,6 +60,10 @@ def root(
 
 app.command(rich_help_panel="Start here")(model_commands.demo)
 node_commands.add_to(app)
+network_commands.add_to(app)
+key_commands.add_to(app)
 job_commands.add_to(app)
 model_commands.add_to(app)
+wallet_commands.add_to(app)
+earn_commands.add_to(app)
 tool_commands.add_to(app)

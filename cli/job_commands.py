@@ -10,7 +10,7 @@ import typer
 
 from swarmd.cli.output import console, emit, line, words
 from swarmd.cli.session import Session, session_of
-from swarmd.protocols.errors import UsageError
+from swarmd.protocols.errors import NotFound, UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -91,14 +91,35 @@ def list_runs(ctx: typer.Context, json: Json = False) -> None:
 
 
 @jobs.command("show")
-def show_run(ctx: typer.Context, run: Run, json: Json = False) -> None:
-    """One run: progress, losses, stages, files."""
-    result = _ask_run(session_of(ctx), run)
+def show_run(
+    ctx: typer.Context,
+    run: Run,
+    invoice: Annotated[bool, typer.Option("--invoice", help="What it cost, line by line.")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Check every signature behind the invoice; 1 if one does not hold.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """One run: progress, losses, stages, files, what it costs. Of a run of others only what it paid this node."""
+    from swarmd.cli import invoice as invoices
+
+    session = session_of(ctx)
+    if receipts:
+        return invoices.show_receipts(session, run, as_json=json)
+    if invoice:
+        return invoices.show(session, run, as_json=json)
     if json:
-        return emit(result)
+        emit(_ask_run(session, run))
+        return 0
+    try:
+        result = _ask_run(session, run)
+    except NotFound:  # of another's run this node knows what it paid
+        return invoices.show(session, run, as_json=False)
     from swarmd.cli import answers, report
 
-    console().print(report.run(answers.run(result)))
+    view = answers.run(result)
+    console().print(report.run(view))
+    return invoices.after_run(session, view)
 
 
 @jobs.command("estimate")

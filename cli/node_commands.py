@@ -56,6 +56,9 @@ def up(
     ] = None,
     tensor_port: Annotated[int | None, typer.Option(metavar="PORT", help="The port for tensors.")] = None,
     bootstrap: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A node to join. Repeatable.")] = None,
+    join: Annotated[
+        str | None, typer.Option(metavar="INVITE|FILE", help="Put this node on the network of an invite first.")
+    ] = None,
     no_mdns: Annotated[bool, typer.Option("--no-mdns", help="Do not look for peers on this local network.")] = False,
     name: Annotated[str | None, typer.Option(help="What people call this node.")] = None,
     device: Annotated[
@@ -95,6 +98,11 @@ def up(
             "--json": json,
         }
     )
+    if join is not None:
+        from swarmd.cli.offline import ask_folder
+
+        joined = ask_folder(session_of(ctx).paths, "network_join", invite=join)
+        words(f"this node is on the network {joined['name']}")
     if detach:
         from swarmd.cli.detach import start_behind
 

@@ -36,8 +36,9 @@ EXIT_CODES = {
 
 
 _OF_A_NODE = re.compile(
-    r"\bswarmd (?=(?:up|down|status|id|peers|gpus|train|jobs|top|sample|eval|doctor|config)\b"
-    r"(?! --bootstrap)(?!.* --help))"
+    r"\bswarmd (?=(?:up|down|status|id|peers|gpus|train|jobs|top|sample|eval|doctor|config|network|key|wallet|earn"
+    r"|prices|ledger)\b"
+    r"(?! --bootstrap| --join)(?!.* --help))"
 )
 _chosen_folder: ContextVar[str] = ContextVar("_chosen_folder", default="")
 

@@ -15,6 +15,7 @@ STATE_STYLES = {
     "recruiting": WARN,
     "probing": WARN,
     "loading": WARN,
+    "funding": WARN,
     "training": GOOD,
     "gathering": ACCENT,
     "done": GOOD,

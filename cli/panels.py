@@ -13,6 +13,7 @@ from swarmd.cli import report, tables, units
 from swarmd.cli.output import named
 from swarmd.cli.pace import idle_share, slowest
 from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, state_style
+from swarmd.cli.spending import spending_line
 from swarmd.cli.strip import bar, strip
 from swarmd.protocols.control import FINAL_STATES, STATES, EventView, NodeView, PeerView, RunView, StageView
 
@@ -39,12 +40,14 @@ def panel(content: RenderableType, title: str | Text, *, note: str = "", style: 
 
 
 def header(view: RunView, node: NodeView, width: int) -> Panel:
-    """Job, state, progress and the figures that matter most: five lines."""
+    """Job, state, progress and the figures that matter most: five lines, six where the run is paid for."""
     title = Text.assemble((f"{view.name} ", STRONG), (f"{units.short_id(view.run)} ", DIM), tables.state(view.state))
     counted = f"{node.peers} peer" if node.peers == 1 else f"{node.peers} peers"
     inner = width - 4
     return panel(
-        Group(_figures(view, inner), _progress(view, inner)),
+        Group(
+            _figures(view, inner), _progress(view, inner), *([spending_line(view.spending)] if view.spending else [])
+        ),
         title,
         note=f"{counted} · swarmd {node.version}",
         style=state_style(view.state),

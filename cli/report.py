@@ -8,6 +8,7 @@ from rich.text import Text
 from swarmd.cli import tables, units
 from swarmd.cli.chart import sparkline
 from swarmd.cli.palette import ACCENT, BAD, DIM, LEVEL_STYLES, STRONG
+from swarmd.cli.spending import spending_rows
 from swarmd.protocols.control import EventView, RunView
 from swarmd.protocols.errors import Refused
 
@@ -85,6 +86,7 @@ def _facts(view: RunView) -> list[tuple[str, str | Text]]:
         ("step", f"{view.step:,} of {view.steps:,}"),
         *_curve(view),
         *_speed(view),
+        *spending_rows(view.spending),
         ("parameters", units.scaled(view.parameters)),
         ("checkpoint", "none yet" if view.checkpoint is None else f"step {view.checkpoint:,}"),
         ("files", files(view)),

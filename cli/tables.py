@@ -10,6 +10,7 @@ from rich.text import Text
 
 from swarmd.cli import units
 from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, WARN, state_mark, state_style
+from swarmd.cli.spending import credits_line
 from swarmd.protocols.control import DeviceView, NodeView, PeerView, RunView, StageView
 
 _NOT_PROBED = "not probed yet"
@@ -50,6 +51,7 @@ def node(view: NodeView) -> Table:
             ("hosting", activity or Text("nothing", style=WARN)),
             *([("why idle", view.idle_reason)] if view.idle_reason else []),
             ("runs", str(view.runs)),
+            *([("credits", credits_line(view.credits))] if view.credits else []),
             ("up for", units.duration(view.uptime)),
             ("daemon", f"swarmd {view.version}, process {view.pid}"),
             ("state", view.state_dir),

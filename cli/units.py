@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from swarmd.protocols.control import StageView
+from swarmd.protocols.ledger.amounts import format_credits
 
 DASH = "\u2013"
 """Stands for a figure that is not known; also between two ends of a range."""
@@ -104,6 +106,18 @@ def clock(unix: float) -> str:
 def moment(unix: float) -> str:
     """Local date and time to the minute."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix))
+
+
+def credits(micro: int) -> str:
+    """An amount with its unit; no digits are lost."""
+    text = format_credits(micro)
+    return f"{text} credit" if text == "1" else f"{text} credits"
+
+
+def money(value: float, currency: str) -> str:
+    """An amount of money: two decimals, or three digits that matter where those would lose them."""
+    places = 2 if abs(value) >= 0.0995 or value == 0 else 2 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{min(places, 12)}f} {currency}"
 
 
 def _three(value: float) -> str:

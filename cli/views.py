@@ -40,9 +40,10 @@ def render(snapshot: Snapshot | None, screen: Screen, width: int, height: int) -
     """One whole frame."""
     run = snapshot.run if snapshot else None
     rows: list[Layout] = []
+    header = _header_lines(run)
     if run and snapshot:
-        rows.append(Layout(panels.header(run, snapshot.node, width), size=_HEADER))
-    left = height - _FOOTER - _HEADER * bool(run)
+        rows.append(Layout(panels.header(run, snapshot.node, width), size=header))
+    left = height - _FOOTER - header
     rows += _body(snapshot, screen, width, left)
     rows.append(Layout(footer(screen, run, width), size=_FOOTER))
     frame = Layout()
@@ -78,6 +79,10 @@ def events(snapshot: Snapshot) -> tuple[EventView, ...]:
     return tuple(filter(belongs, snapshot.events))
 
 
+def _header_lines(run: RunView | None) -> int:
+    return 0 if run is None else _HEADER + (run.spending is not None)
+
+
 def _body(snapshot: Snapshot | None, screen: Screen, width: int, height: int) -> list[Layout]:
     if screen.help:
         return [Layout(panels.help_panel())]
@@ -96,7 +101,7 @@ def _body(snapshot: Snapshot | None, screen: Screen, width: int, height: int) ->
 
 def _idle(snapshot: Snapshot, width: int, height: int) -> list[Layout]:
     node = tables.node(snapshot.node)
-    size = 12 + len(snapshot.node.addresses) + _BORDER
+    size = 12 + (snapshot.node.credits is not None) + len(snapshot.node.addresses) + _BORDER
     hint = Text.assemble("\n", ("no run yet; launch one with  ", DIM), ("swarmd train JOB.toml", ACCENT))
     rows = [
         Layout(
@@ -135,7 +140,7 @@ def _overview(snapshot: Snapshot, run: RunView, screen: Screen, width: int, heig
         spare -= table
     return [
         *rows,
-        _bottom(snapshot, run, screen, width, spare + _CHART_LEAST, roomy=height + _HEADER + 1 >= 30),
+        _bottom(snapshot, run, screen, width, spare + _CHART_LEAST, roomy=height + _header_lines(run) + _FOOTER >= 30),
     ]
 
 

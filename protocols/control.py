@@ -19,7 +19,7 @@ Methods, with their parameters and what comes back:
     stop        run                    {"run": id}
     shutdown    -                      {}
 
-Credits (their views are in ``control_credits``; amounts are micro-credits):
+Credits (views in ``control_credits``, ``control_entries`` and ``control_earn``; amounts are micro-credits):
 
     wallet      -                      WalletView
     history     limit, before          {"lines": [HistoryLine]} newest first, those below entry ``before``
@@ -31,6 +31,12 @@ Credits (their views are in ``control_credits``; amounts are micro-credits):
     invoice     run, detail, after     InvoiceView; in detail a line for each voucher, those after line ``after``
     receipts    payer, lane, number    ReceiptsView: the signed bytes behind one voucher
     ledger      -                      LedgerView
+
+The network (in objects of plain values; ``swarmd/ledger/network_methods.py`` makes them):
+
+    invite        -                    {"invite", "network", "name", "private", "contacts"}
+    committee     -                    {"number", "members": [[peer, weight]], "weight", "quorum", "operator", "us"}
+    committee_set members              the same, once the new committee votes; members as above, operator's node only
 
 Every view is a frozen dataclass; ``as_json`` makes the object that travels.
 """
@@ -50,6 +56,7 @@ STATES = (
     "recruiting",
     "probing",
     "loading",
+    "funding",
     "training",
     "gathering",
     "done",

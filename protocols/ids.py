@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import NewType
 
 import base58
@@ -46,6 +47,7 @@ def peer_id_of(public_key: bytes) -> PeerId:
     return PeerId(base58.b58encode(_ED25519_PEER_PREFIX + public_key).decode())
 
 
+@lru_cache(maxsize=4096)
 def public_key_of(peer: PeerId) -> bytes:
     """The Ed25519 public key inside a peer id. Raises ProtocolViolation for any other kind of id."""
     if len(peer) > 60:

@@ -9,12 +9,13 @@ nanoseconds.
     Offer            →   Accepted | Declined
     Probe            →   Profiled
     Assign           →   Ready                 shards and weights are here, the stage is built
-    Connect          →   Connected             tensor links to both neighbours stand
+    Connect          →   Connected             tensor links to both neighbours stand (after Terms in a run that pays)
     Begin            →   StepDone*, Evaluated*, Checkpointed*, Finished
     Heartbeat        →   Beat                  renews the lease
     Release          →   (end of stream)
 
-A member that cannot go on says ``Failed`` at any time. Beside sessions, members ask each other for
+A member that cannot go on says ``Failed`` at any time; what is said about payment is in ``pay_messages.py``.
+Beside sessions, members ask each other for
 blobs (``GetBlob``) and for tickets to a tensor link (``OpenLink``).
 """
 
@@ -25,6 +26,7 @@ from math import isfinite
 
 from swarmd.protocols.checkpoint import MAX_LAYERS, MAX_STEP, UnitState
 from swarmd.protocols.ids import BlobHash, RunId
+from swarmd.protocols.pay_messages import PAY_FROM_COORDINATOR, PAY_FROM_MEMBER
 from swarmd.protocols.spec import MAX_SPEC_BYTES
 
 SESSION_PROTOCOL = "/swarmd/run/1"
@@ -304,7 +306,10 @@ class LinkTicket:
             raise ValueError("an impossible ticket")
 
 
-FROM_COORDINATOR: tuple[type[object], ...] = (Offer, Probe, Assign, Connect, Begin, Heartbeat, Release)
+FROM_COORDINATOR: tuple[type[object], ...] = (
+    Offer, Probe, Assign, Connect, Begin, Heartbeat, Release, *PAY_FROM_COORDINATOR,
+)  # fmt: skip
 FROM_MEMBER: tuple[type[object], ...] = (
     Accepted, Declined, Profiled, Ready, Connected, StepDone, Evaluated, Checkpointed, Finished, Failed, Beat,
+    *PAY_FROM_MEMBER,
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """How much work a stage does: floating-point operations, the unit that providers are paid for.
 
-Counted from the spec alone, so payer and provider agree to the unit and anybody can check an invoice: two operations for
-each weight and token of a matrix product, and the two products of attention over the whole square of positions.
+Counted from the spec alone, so payer and provider agree to the unit and anybody can check an invoice: two operations
+for each weight and token of a matrix product, and the two products of attention over the whole square of positions.
 Going back costs twice the way there (Kaplan et al., arXiv 2001.08361, section 2.1).
 """
 

@@ -8,6 +8,7 @@ waits nor sends. A run passes through the phases in this order; each ends when e
     PROBING      timed the probe micro-batch         probe_seconds
     PLANNING     (the planner runs)
     LOADING      built its stage                     load_seconds
+    FUNDING      (credits are set aside for them)    fund_seconds; over at once if none need be
     CONNECTING   has links to its neighbours         connect_seconds
     TRAINING     committed the last step             (a member silent for silence_seconds is lost)
     GATHERING    gave its units to the coordinator   gather_seconds
@@ -34,6 +35,7 @@ class Phase(Enum):
     PROBING = auto()
     PLANNING = auto()
     LOADING = auto()
+    FUNDING = auto()
     CONNECTING = auto()
     TRAINING = auto()
     GATHERING = auto()
@@ -42,6 +44,7 @@ class Phase(Enum):
     STOPPED = auto()
 
 
+FUNDING_WORDS = "waits until the committee has certified the credits set aside for its stages"
 FINAL = frozenset({Phase.DONE, Phase.FAILED, Phase.STOPPED})
 
 
@@ -66,6 +69,7 @@ class Patience:
     """When every peer has answered and too few have agreed: how long to look for more."""
     probe_seconds: float = 120.0
     load_seconds: float = 300.0
+    fund_seconds: float = 300.0
     connect_seconds: float = 60.0
     gather_seconds: float = 600.0
     silence_seconds: float = 8.0
@@ -82,6 +86,8 @@ class RunState:
     members: tuple[tuple[PeerId, Standing], ...] = ()
     stages: tuple[PeerId, ...] = ()
     """Holders in order, once planned."""
+    funded: bool = True
+    """Credits for every paid stage are set aside."""
     heard: tuple[tuple[PeerId, float], ...] = ()
     more_to_come: bool = False
     """Peers are known that cannot be asked yet: their devices are still being probed."""
@@ -139,6 +145,13 @@ class Planned:
     """The planner put these peers in this order."""
 
     stages: tuple[PeerId, ...]
+    funded: bool = True
+    """No stage is paid; else ``Funded`` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Funded:
+    """Credits for every paid stage are set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +163,7 @@ class Ended:
     reason: str = ""
 
 
-Event: TypeAlias = Moved | Said | Refusal | Lost | Planned | Ended
+Event: TypeAlias = Moved | Said | Refusal | Lost | Planned | Funded | Ended
 
 
 # --- actions
@@ -188,7 +201,7 @@ Action: TypeAlias = Tell | MakePlan | Dismiss | Gather
 # Standing at which a member has done its part, and the phase that follows.
 _DONE_AT = {
     Phase.PROBING: (Standing.PROBED, Phase.PLANNING),
-    Phase.LOADING: (Standing.READY, Phase.CONNECTING),
+    Phase.LOADING: (Standing.READY, Phase.FUNDING),
     Phase.CONNECTING: (Standing.CONNECTED, Phase.TRAINING),
     Phase.TRAINING: (Standing.FINISHED, Phase.GATHERING),
 }
@@ -215,8 +228,10 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
             return replace(_move(state, peer, Standing.OUT), declined=(*state.declined, f"{short(peer)}: {reason}"))
         case Lost(peer, reason):
             return _lose(state, peer, reason)
-        case Planned(stages):
-            return replace(state, stages=stages)
+        case Planned(stages, funded):
+            return replace(state, stages=stages, funded=funded)
+        case Funded():
+            return replace(state, funded=True)
         case _:
             return replace(state, phase=event.phase, since=now, code=event.code, reason=event.reason)
 
@@ -228,6 +243,8 @@ def plan(state: RunState, now: float) -> tuple[RunState, tuple[Action, ...]]:
         return _recruit(state, now)
     if state.phase is Phase.PLANNING and state.stages:
         return _load(state, now)
+    if state.phase is Phase.FUNDING and state.funded:
+        return _enter(Phase.CONNECTING, replace(state, reason=""), now)
     if state.phase not in _DONE_AT:
         return _overdue(state, now), ()
     wanted, following = _DONE_AT[state.phase]
@@ -271,6 +288,8 @@ def _enter(phase: Phase, state: RunState, now: float) -> tuple[RunState, tuple[A
         return entered, (MakePlan(state.at(Standing.PROBED)),)
     if phase is Phase.GATHERING:
         return entered, (Gather(),)
+    if phase is Phase.FUNDING:
+        return _enter(Phase.CONNECTING, state, now) if state.funded else (replace(entered, reason=FUNDING_WORDS), ())
     return entered, (Tell(phase, state.stages),)
 
 
@@ -315,6 +334,7 @@ def _overdue(state: RunState, now: float) -> RunState:
     limits = {
         Phase.PROBING: state.patience.probe_seconds,
         Phase.LOADING: state.patience.load_seconds,
+        Phase.FUNDING: state.patience.fund_seconds,
         Phase.CONNECTING: state.patience.connect_seconds,
         Phase.GATHERING: state.patience.gather_seconds,
     }

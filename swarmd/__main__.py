@@ -89,10 +89,14 @@ def _run(chosen: argparse.Namespace, paths: Paths) -> int:
 
 
 def _greet(addresses: tuple[str, ...], paths: Paths) -> None:
-    command = _command(paths)
+    from swarmd.network import MAIN, load_or_create_network
+
+    command, network = _command(paths), load_or_create_network(paths)
     print(f"swarmd is ready; its state is in {paths.state_dir}")
     for address in addresses:
         print(f"  reach it with: swarmd up --bootstrap {address}")
+    if network.id != MAIN.id:
+        print(f"  it is on the network {network.name}; invite others with: {command} network invite")
     print(f"next: {command} status, {command} train JOB.toml; ctrl-C leaves the swarm in order", flush=True)
 
 

@@ -85,6 +85,16 @@ class Config:
     """Most to send, in Mbit/s, as planning assumes; 0: as measured."""
     download_mbit: float = 0.0
     """Most to receive, in Mbit/s, as planning assumes; 0: as measured."""
+    kwh_price: float = 0.0
+    """What a kilowatt-hour costs the owner, in ``currency``."""
+    currency: str = "USD"
+    """Three letters; of ``kwh_price`` and ``credit_value``."""
+    power_watts: float = 0.0
+    """What the machine draws more while it works, where the device does not tell; 0: not known."""
+    credit_value: float = 0.0
+    """What a credit is worth to the owner, in ``currency``; 0: nothing said."""
+    target_stake: int = 0
+    """Micro-credits: half of what lanes earn is staked until this much is bonded; 0: nothing is held back."""
 
     def __post_init__(self) -> None:
         for name in NAMES:

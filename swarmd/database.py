@@ -1,6 +1,7 @@
 """One SQLite file behind one writer: whoever gets an answer to a write has it on disk.
 
-WAL with ``synchronous=FULL``: a commit survives a killed process and a power cut. Writers queue on a bounded
+WAL: a commit survives a killed process, and with ``synchronous=FULL`` a power cut too; with NORMAL, a power cut
+takes what was committed since the last checkpoint. Writers queue on a bounded
 channel; one task takes all that wait, runs each in a savepoint, commits once in a worker thread, and only
 then answers. Readers use connections of their own in worker threads and wait for nobody.
 """
@@ -12,13 +13,14 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import trio
 
 from swarmd.protocols.errors import StateError
-from swarmd.sqlitefile import Schema, explained, open_database, open_read_only, roll_back
+from swarmd.sqlitefile import Schema, Synchronous, explained, open_database, open_read_only, roll_back
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -34,6 +36,21 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
+class _Writer:
+    connection: sqlite3.Connection
+    path: Path
+    cure: str
+    checkpoint_seconds: float | None
+    checkpoint_at: float = inf
+    """When the oldest commit that no checkpoint covers is to be covered, by trio's clock."""
+
+    def wrote(self, now: float) -> None:
+        """Something was committed."""
+        if self.checkpoint_seconds is not None:
+            self.checkpoint_at = min(self.checkpoint_at, now + self.checkpoint_seconds)
+
+
+@dataclass(slots=True)
 class _Request:
     work: Work[Any]
     posted: bool = False
@@ -46,8 +63,9 @@ class _Request:
 class Database:
     """The running database. Made by ``serve_database``."""
 
-    def __init__(self, path: Path, queue: trio.MemorySendChannel[_Request]) -> None:
+    def __init__(self, path: Path, schema: Schema, queue: trio.MemorySendChannel[_Request]) -> None:
         self._path = path
+        self._cure = schema.cure
         self._queue = queue
         self._readers = trio.CapacityLimiter(READERS)
 
@@ -78,35 +96,49 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a read-only view of the last commit. Raises as ``write``."""
-        return await trio.to_thread.run_sync(_read, self._path, work, limiter=self._readers)
+        return await trio.to_thread.run_sync(_read, self._path, self._cure, work, limiter=self._readers)
 
 
 async def serve_database(
-    path: Path, schema: Schema, *, task_status: trio.TaskStatus[Database] = trio.TASK_STATUS_IGNORED
+    path: Path,
+    schema: Schema,
+    *,
+    synchronous: Synchronous = "FULL",
+    checkpoint_seconds: float | None = None,
+    task_status: trio.TaskStatus[Database] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open, check and migrate the file, then write what is asked until cancelled.
+
+    With ``checkpoint_seconds``, everything committed is safe from a power cut so long after it at the latest.
 
     Raises:
         StateError: the file cannot be opened, is damaged, is another program's, or is of a newer version.
     """
-    connection = await trio.to_thread.run_sync(open_database, path, schema)
+    connection = await trio.to_thread.run_sync(lambda: open_database(path, schema, synchronous=synchronous))
+    writer = _Writer(connection, path, schema.cure, checkpoint_seconds)
     send, receive = trio.open_memory_channel[_Request](QUEUE)
     try:
-        task_status.started(Database(path, send))
-        await _write_all(connection, path, receive)
+        task_status.started(Database(path, schema, send))
+        await _write_all(writer, receive)
     finally:
         connection.close()
 
 
-async def _write_all(connection: sqlite3.Connection, path: Path, receive: trio.MemoryReceiveChannel[_Request]) -> None:
+async def _write_all(writer: _Writer, receive: trio.MemoryReceiveChannel[_Request]) -> None:
     batch: list[_Request] = []
     thread = trio.CapacityLimiter(1)
     try:
         while True:
-            batch.append(await receive.receive())
-            _drain(receive, batch)
-            await trio.to_thread.run_sync(_commit, connection, path, batch, limiter=thread)
-            _answer(batch)
+            with trio.move_on_at(writer.checkpoint_at):
+                batch.append(await receive.receive())
+                _drain(receive, batch)
+            if batch:
+                await trio.to_thread.run_sync(_commit, writer, batch, limiter=thread)
+                _answer(batch)
+                writer.wrote(trio.current_time())
+            if trio.current_time() >= writer.checkpoint_at:
+                await trio.to_thread.run_sync(_checkpoint, writer.connection, limiter=thread)
+                writer.checkpoint_at = inf
     finally:
         _refuse(receive, batch)
 
@@ -137,13 +169,22 @@ def _refuse(receive: trio.MemoryReceiveChannel[_Request], batch: list[_Request])
     receive.close()
 
 
-def _commit(connection: sqlite3.Connection, path: Path, batch: list[_Request]) -> None:
-    """One transaction: a request that fails leaves the others whole, a commit that fails keeps none."""
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Bring the log into the file, as far as no reader needs it. The next one makes up for a failure."""
     try:
-        with explained(path):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error as error:
+        _logger.warning("a checkpoint failed: %s", error)
+
+
+def _commit(writer: _Writer, batch: list[_Request]) -> None:
+    """One transaction: a request that fails leaves the others whole, a commit that fails keeps none."""
+    connection = writer.connection
+    try:
+        with explained(writer.path, writer.cure):
             connection.execute("BEGIN IMMEDIATE")
             for request in batch:
-                _run(connection, path, request)
+                _run(writer, request)
             connection.execute("COMMIT")
     except StateError as error:
         roll_back(connection)
@@ -151,10 +192,11 @@ def _commit(connection: sqlite3.Connection, path: Path, batch: list[_Request]) -
             request.error = request.error or StateError(error.message, hint=error.hint)
 
 
-def _run(connection: sqlite3.Connection, path: Path, request: _Request) -> None:
+def _run(writer: _Writer, request: _Request) -> None:
+    connection = writer.connection
     connection.execute("SAVEPOINT request")
     try:
-        with explained(path):
+        with explained(writer.path, writer.cure):
             request.result = request.work(connection)
     except Exception as error:
         request.error = error
@@ -164,8 +206,8 @@ def _run(connection: sqlite3.Connection, path: Path, request: _Request) -> None:
     connection.execute("RELEASE request")
 
 
-def _read(path: Path, work: Work[T]) -> T:
-    with explained(path), closing(open_read_only(path)) as connection:
+def _read(path: Path, cure: str, work: Work[T]) -> T:
+    with explained(path, cure), closing(open_read_only(path)) as connection:
         connection.execute("BEGIN")
         return work(connection)
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,26 @@ def create_key_file(place: Path) -> None:
     """
     if os.path.lexists(place):
         return
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with suppress(FileExistsError):
+        _write_key(place, Ed25519PrivateKey.generate())
+
+
+def restore_key_file(place: Path, seed: bytes) -> None:
+    """Put a key that there was before into a new key file. Raises StateError, also where something is already."""
+    try:
+        _write_key(place, Ed25519PrivateKey.from_private_bytes(seed))
+    except FileExistsError as error:
+        raise StateError(
+            f"there is a key at {place} already", hint="choose another --state-dir; a key is never overwritten"
+        ) from error
+
+
+def _write_key(place: Path, key: Ed25519PrivateKey) -> None:
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         _link_into_place(place, pem)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise StateError(
             f"cannot write the key {place}: {error.strerror}", hint="choose a --state-dir you can write to"
@@ -90,8 +108,6 @@ def _link_into_place(place: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.link(beside, place)
-    except FileExistsError:
-        pass
     finally:
         os.unlink(beside)
     _sync_folder(place.parent)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import asdict, replace
 from typing import Any
 
 import trio
@@ -15,15 +16,20 @@ from swarmd import __version__
 from swarmd.config import Origins, shown
 from swarmd.control import Method, param
 from swarmd.gpu.telemetry import live
+from swarmd.ledger.energy import EnergyMeter
+from swarmd.ledger.methods import CreditMethods
+from swarmd.ledger.wallet import Wallet
 from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.control import FINAL_STATES, EventView, NodeView, PeerView, Snapshot, as_json
+from swarmd.protocols.control_credits import SpendingView
+from swarmd.protocols.control_earn import NowView
 from swarmd.protocols.errors import UsageError
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import run_view, state_words
-from swarmd.views import idle_reason, peer_view
+from swarmd.views import idle_reason, now_view, peer_view
 
 Answer = dict[str, Any]
 USUAL_WATCH_SECONDS = 0.5
@@ -43,10 +49,16 @@ class Methods:
         origins: Origins,
         counters: Callable[[], dict[str, int]],
         shut_down: Callable[[], None],
+        wallet: Wallet | None = None,
+        meter: EnergyMeter | None = None,
     ) -> None:
         self._deps, self._runs, self._book, self._device = deps, runs, book, deps.device
         self._origins, self._counters, self._shut_down = origins, counters, shut_down
         self._started = time.monotonic()
+        self._credits: CreditMethods | None = None
+        if wallet is not None and meter is not None:
+            self._credits = CreditMethods(wallet, deps.config, meter, self._now, lambda text: runs.find(text).run)
+        self._wallet = wallet
 
     def table(self) -> dict[str, Method]:
         """Every method by its name."""
@@ -63,10 +75,24 @@ class Methods:
             "watch": self._watch,
             "stop": self._stop,
             "shutdown": self._shutdown,
+            **(self._credits.table() if self._credits else {}),
+            **(self._network_methods(self._wallet) if self._wallet else {}),
         }
 
+    def _network_methods(self, wallet: Wallet) -> dict[str, Method]:
+        from swarmd.ledger.change import change_committee
+        from swarmd.ledger.network_methods import NetworkMethods
+
+        return NetworkMethods(
+            network=self._deps.network,
+            me=self._deps.identity.peer,
+            addresses=self._deps.transport.addresses,
+            committee=wallet.committee,
+            change=lambda members: change_committee(wallet.keeper.deps, wallet, members),
+        ).table()
+
     async def _status(self, params: Answer) -> Answer:
-        return as_json(self._node_view())
+        return as_json(await self._node_view())
 
     async def _peers(self, params: Answer) -> Answer:
         return {"peers": [as_json(view) for view in self._peer_views()]}
@@ -119,27 +145,35 @@ class Methods:
         while True:
             shown_run = record or next(iter(self._runs.records), None)
             over = record is not None and state_words(record)[0] in FINAL_STATES
-            yield as_json(self._snapshot(shown_run))
+            yield as_json(await self._snapshot(shown_run))
             if over:
                 return
             with trio.move_on_after(every):
                 await self._runs.changed.wait()
 
-    def _snapshot(self, record: RunRecord | None) -> Snapshot:
+    async def _snapshot(self, record: RunRecord | None) -> Snapshot:
         events = self._deps.events.recent(SHOWN_EVENTS)
         run = None if record is None else self._run_view(record)
-        return Snapshot(
-            now=time.time(), node=self._node_view(), peers=tuple(self._peer_views()), run=run, events=events
-        )
+        node = await self._node_view()
+        return Snapshot(now=time.time(), node=node, peers=tuple(self._peer_views()), run=run, events=events)
 
     def _run_view(self, record: RunRecord) -> Any:  # noqa: ANN401 - any view
-        return run_view(record, self._deps.adverts(), time.time())
+        view = run_view(record, self._deps.adverts(), time.time())
+        cost = record.spending
+        return view if cost is None else replace(view, spending=SpendingView(**asdict(cost)))
 
     def _peer_views(self) -> list[PeerView]:
         now, connected = time.time(), self._deps.transport.connected()
         return [peer_view(known, known.peer in connected, now) for known in self._book.live(now)]
 
-    def _node_view(self) -> NodeView:
+    def _now(self) -> NowView:
+        deps, probed = self._deps, self._device.view
+        why = idle_reason(deps.config, deps.leases, probed is not None, len(self._book.live(time.time())))
+        ours = next((record for record in self._runs.records if record.run in deps.leases.held), None)
+        pace = None if ours is None else steps_per_second(ours)
+        return now_view(deps.config, deps.leases, live(probed) if probed else None, why, pace)
+
+    async def _node_view(self) -> NodeView:
         deps, me = self._deps, self._deps.identity.peer
         peers = len(self._book.live(time.time()))
         return NodeView(
@@ -156,7 +190,16 @@ class Methods:
             idle_reason=idle_reason(deps.config, deps.leases, self._device.view is not None, peers),
             runs=len(self._runs.records),
             counters=self._counters(),
+            credits=await self._credits.credits() if self._credits else None,
         )
+
+
+def steps_per_second(record: RunRecord) -> float | None:
+    """Of a run of ours, over the last few steps; None before the second."""
+    if len(record.recent) < 2:
+        return None
+    (first, then), (last, now) = record.recent[0], record.recent[-1]
+    return (last - first) / (now - then) if now > then else None
 
 
 def _every(params: Answer) -> float:

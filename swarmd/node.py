@@ -15,7 +15,13 @@ from swarmd.blobs import BlobStore
 from swarmd.config import DEFAULT, Config, Origins, listen_addresses
 from swarmd.control import serve_control
 from swarmd.device import Device
+from swarmd.gpu.telemetry import live
 from swarmd.identity import Identity, load_identity
+from swarmd.ledger.deps import LedgerDeps
+from swarmd.ledger.energy import EnergyMeter
+from swarmd.ledger.files import LedgerFiles, open_ledger_files
+from swarmd.ledger.service import serve_ledger
+from swarmd.ledger.wallet import Wallet
 from swarmd.log import EventLog
 from swarmd.methods import Methods
 from swarmd.metrics import loop_lateness, make_metrics
@@ -31,7 +37,7 @@ from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
 from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
 from swarmd.protocols.advert_book import AdvertBook
-from swarmd.protocols.errors import StateError, SwarmdError
+from swarmd.protocols.errors import RemoteError, StateError, SwarmdError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
 from swarmd.runs.deps import RunDeps
@@ -77,9 +83,10 @@ async def run_node(boot: Boot) -> None:
         try:
             async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
                 storage = await lasting.start(serve_storage, boot.paths.database)
+                files = await open_ledger_files(boot.paths, lasting)
                 async with trio.open_nursery() as nursery:
                     node = Node(boot, identity, network, transport, nursery)
-                    await node.start(records, storage)
+                    await node.start(records, storage, files)
                 await node.leave()
                 lasting.cancel_scope.cancel()  # only now: what ends in the nursery still saves its last state
         except BaseExceptionGroup as group:
@@ -105,14 +112,15 @@ class Node:
         self._tensor_port = 0
         self._own = OwnAdvert(self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time)
 
-    async def start(self, records: RecordStore, storage: Storage) -> None:
+    async def start(self, records: RecordStore, storage: Storage, files: LedgerFiles) -> None:
         """Start every service, say that the node is ready, then learn what the device can do."""
         nursery, peer = self._nursery, self._identity.peer
         self._leases.clear()
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
         nursery.start_soon(_keep_events, self._events, storage)
         self._tensor_port = await nursery.start(self._tensors.serve)
-        deps = self._deps(storage)
+        wallet = self._wallet = await nursery.start(serve_ledger, self._ledger_deps(files))
+        deps = self._deps(storage, wallet, files)
         serve_blobs(self._transport, deps.grants)
         serve_sessions(deps)
         runs = Runs(deps)
@@ -120,6 +128,8 @@ class Node:
         discovery = self._discovery(records)
         await nursery.start(discovery.run)
         self._start_mdns(discovery)
+        meter = EnergyMeter(self._paths.energy, lambda: bool(self._leases.held), self._power, self._config.power_watts)
+        nursery.start_soon(meter.run)
         methods = Methods(
             deps,
             runs,
@@ -127,6 +137,8 @@ class Node:
             self._boot.origins,
             lambda: self._counters(discovery),
             nursery.cancel_scope.cancel,
+            wallet,
+            meter,
         )
         await nursery.start(serve_control, self._paths.control, methods.table())
         await self._start_metrics(runs, discovery)
@@ -141,7 +153,33 @@ class Node:
                 lease.scope.cancel()
                 await lease.ended.wait()
 
-    def _deps(self, storage: Storage) -> RunDeps:
+    def _ledger_deps(self, files: LedgerFiles) -> LedgerDeps:
+        return LedgerDeps(
+            genesis=self._network.genesis,
+            identity=self._identity,
+            transport=self._transport,
+            gossip=self._transport.gossip,
+            peers=lambda: tuple(sorted(self._transport.connected())),
+            dial=self._dial,
+            self_store=files.own,
+            ledger_store=files.ledger,
+            job_store=files.jobs,
+            events=self._events,
+            clock=time.time,
+            target_stake=self._config.target_stake,
+        )
+
+    async def _dial(self, peer: PeerId) -> None:
+        """Connect by what its advert says; not being able to is no failure."""
+        advert = self._adverts().get(peer)
+        if advert is None or not advert.addresses:
+            return
+        try:
+            await self._transport.dial(peer, advert.addresses)
+        except RemoteError:
+            return
+
+    def _deps(self, storage: Storage, wallet: Wallet, files: LedgerFiles) -> RunDeps:
         return RunDeps(
             paths=self._paths,
             config=self._config,
@@ -158,6 +196,8 @@ class Node:
             device=self._device,
             adverts=self._adverts,
             wake_advert=self._own.changed,
+            wallet=wallet,
+            jobs=files.jobs,
             fault=self._boot.fault,
         )
 
@@ -173,7 +213,7 @@ class Node:
             self._own,
             network=self._network.id,
             clock=time.time,
-            bootstrap=tuple(map(parse_contact, self._config.bootstrap)),
+            bootstrap=tuple(map(parse_contact, (*self._config.bootstrap, *self._network.contacts))),
         )
 
     def _start_mdns(self, discovery: Discovery) -> None:
@@ -196,15 +236,21 @@ class Node:
             port = await self._nursery.start(serve_metrics, host, 0, metrics.text)  # nobody chose the default
         self._events.info(f"metrics are at http://{host}:{port}/metrics")
 
+    def _power(self) -> float | None:
+        view = self._device.view
+        return live(view).power_w if view else None
+
     def _gauges(self, runs: Runs) -> dict[str, int]:
         return {
             "peers": len(self._transport.connected()),
             "stages": len(self._leases.held),
             "runs": runs.running,
+            **self._wallet.gauges(),
         }
 
     def _counters(self, discovery: Discovery) -> dict[str, int]:
-        return {**self._transport.counters(), **discovery.counters(), **self._tensors.counters}
+        parts = (self._transport.counters(), discovery.counters(), self._tensors.counters, self._wallet.counters())
+        return {name: count for part in parts for name, count in part.items()}
 
     def _describe(self) -> Advert:
         """What we offer now; a node whose device is still being probed is found, and offers no stage."""

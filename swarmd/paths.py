@@ -66,6 +66,21 @@ class Paths:
         return self.state_dir / "node.db"
 
     @property
+    def self_db(self) -> Path:
+        """What our key has signed in the ledger: with the key it is the account."""
+        return self.state_dir / "self.db"
+
+    @property
+    def ledger_db(self) -> Path:
+        """What is certified of every account; peers have it too."""
+        return self.state_dir / "ledger.db"
+
+    @property
+    def jobs_db(self) -> Path:
+        """Lanes, vouchers, receipts and lines of invoices."""
+        return self.state_dir / "jobs.db"
+
+    @property
     def blobs(self) -> Path:
         """Content-addressed files."""
         return self.state_dir / "blobs"
@@ -88,6 +103,11 @@ class Paths:
     def probe(self) -> Path:
         """What the last measurement of the device found."""
         return self.state_dir / "probe.json"
+
+    @property
+    def energy(self) -> Path:
+        """Kilowatt-hours that the work here took, by day."""
+        return self.state_dir / "energy.json"
 
     @property
     def log(self) -> Path:

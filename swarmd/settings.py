@@ -13,6 +13,7 @@ from typing import Any
 from swarmd.protocols.addresses import parse_contact
 from swarmd.protocols.errors import ProtocolViolation, UsageError
 from swarmd.protocols.ids import PeerId, public_key_of
+from swarmd.protocols.ledger.amounts import MAX_AMOUNT
 
 Rule = Callable[[object], Any]
 
@@ -154,6 +155,13 @@ def device(value: object) -> str:
     raise ValueError("auto, cpu, mps, cuda or cuda:0 (any number)")
 
 
+def currency(value: object) -> str:
+    """A currency's code."""
+    if isinstance(value, str) and re.fullmatch("[A-Za-z]{3}", value, re.ASCII):
+        return value.upper()
+    raise ValueError("three letters such as USD or EUR")
+
+
 def host(value: object) -> str:
     """An interface's address; empty: left to the rest of the settings."""
     if isinstance(value, str) and (not value or is_ip(value, 4) or is_ip(value, 6)):
@@ -207,4 +215,9 @@ RULES: Mapping[str, Rule] = {
     "log_level": one_of("debug", "info", "warning", "error"),
     "upload_mbit": number(0, 10**6),
     "download_mbit": number(0, 10**6),
+    "target_stake": whole(0, MAX_AMOUNT),
+    "kwh_price": number(0, 10**6),
+    "currency": currency,
+    "power_watts": number(0, 10**6),
+    "credit_value": number(0, 10**9),
 }

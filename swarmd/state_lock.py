@@ -35,6 +35,14 @@ def lock_state(paths: Paths) -> Iterator[None]:
 
 
 @contextmanager
+def lock_folder(paths: Paths) -> Iterator[None]:
+    """Hold the state folder alone, made if it is missing, while there is no key in it. Raises as ``lock_state``."""
+    private_folder(paths.state_dir)
+    with _folder_lock(paths.lock):
+        yield
+
+
+@contextmanager
 def _folder_lock(place: Path) -> Iterator[None]:
     try:
         handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarmd.config import Config
 from swarmd.protocols.advert import PeerAdvert
 from swarmd.protocols.control import DeviceView, PeerView
+from swarmd.protocols.control_earn import NowView
 from swarmd.runs.leases import Leases
 
 
@@ -46,3 +47,18 @@ def idle_reason(config: Config, leases: Leases, probed: bool, peers: int) -> str
     if peers == 0:
         return "no other node is known: --bootstrap ADDRESS leads to a swarm"
     return "nobody has asked for a stage"
+
+
+def now_view(config: Config, leases: Leases, device: DeviceView | None, why_idle: str, pace: float | None) -> NowView:
+    """What this node does at this moment. ``pace``: steps a second of what it trains, where it is known."""
+    lease = next(iter(leases.held.values()), None)
+    return NowView(
+        state="working" if lease else "idle",
+        why_idle=why_idle,
+        run=lease.run if lease else "",
+        stage=lease.words if lease else "",
+        steps_per_s=pace,
+        power_w=device.power_w if device else None,
+        temperature_c=device.temperature_c if device else None,
+        price=config.price,
+    )

@@ -13,17 +13,22 @@ from pathlib import Path
 
 from swarmd.cli.client import call
 from swarmd.cli.demo.children import local_run, sample, sha256_of
+from swarmd.cli.demo.credits import Credits, settled_credits
 from swarmd.cli.demo.score import Score, as_object, card, nodes_of, stages_of
 from swarmd.cli.demo.show import Show, show_for
 from swarmd.cli.demo.swarm import LocalSwarm, local_swarm
 from swarmd.cli.output import emit, line, report
 from swarmd.protocols.control import RunView
 from swarmd.protocols.errors import SwarmdError, UsageError, by_code
+from swarmd.protocols.jobfile import parse_job
 
 NODES = 4
 MAX_NODES = 8
 """The built-in job has eight layers, one for each at most."""
 STEPS = 240
+PRICE = 4_000_000
+"""What every node but the submitter asks: micro-credits per 10^12 operations. The built-in run costs about 4."""
+BUDGET = 20
 PROMPT = "The "
 SUBMIT_SECONDS = 300.0
 
@@ -51,14 +56,15 @@ def _run(chosen: argparse.Namespace) -> int:
     try:
         job = _job(chosen, folder)
         show.say(f"starting {chosen.nodes} daemons on this machine, each with its own state folder")
-        with local_swarm(folder / "nodes", chosen.nodes, fault=chosen.fault) as swarm:
+        with local_swarm(folder / "nodes", chosen.nodes, price=_price(job), fault=chosen.fault) as swarm:
             view = _train(swarm, job, show)
-            if view.state == "done":
-                shutil.copytree(Path(view.directory) / "model", folder / "model")
-        if view.state != "done":
-            raise by_code(view.code, f"the run {view.state}: {view.reason}")
+            if view.state != "done":
+                raise by_code(view.code, f"the run {view.state}: {view.reason}")
+            shutil.copytree(Path(view.directory) / "model", folder / "model")
+            show.say("every node that worked is paid, and claims it")
+            credits = settled_credits([node.paths for node in swarm.nodes], view.run)
         show.say("the plain loop trains the same spec in one process")
-        score = _score(view, swarm, job, folder, began)
+        score = _score(view, swarm, credits, job, folder, began)
     finally:
         if chosen.keep is None:  # what stays is the model, if there is one
             shutil.rmtree(folder / "nodes" if (folder / "model").exists() else folder, ignore_errors=True)
@@ -73,7 +79,7 @@ def _train(swarm: LocalSwarm, job: Path, show: Show) -> RunView:
     return show.follow(submitter, run)
 
 
-def _score(view: RunView, swarm: LocalSwarm, job: Path, result: Path, began: float) -> Score:
+def _score(view: RunView, swarm: LocalSwarm, credits: Credits, job: Path, result: Path, began: float) -> Score:
     reference = local_run(job, result / "reference")
     cores = min(len(view.stages), _cores())
     model = result / "model"
@@ -100,6 +106,7 @@ def _score(view: RunView, swarm: LocalSwarm, job: Path, result: Path, began: flo
         sample=sample(model, PROMPT),
         model_dir=str(model),
         orphans=swarm.orphans,
+        credits=credits,
     )
 
 
@@ -119,8 +126,17 @@ def _job(chosen: argparse.Namespace, folder: Path) -> Path:
         return Path(chosen.job).resolve()
     text = Path(__file__).with_name("job.toml").read_text(encoding="utf-8")
     job = folder / "demo.toml"
-    job.write_text(text.format(steps=chosen.steps or STEPS, nodes=chosen.nodes), encoding="utf-8")
+    values = {"steps": chosen.steps or STEPS, "nodes": chosen.nodes, "credits": BUDGET, "price": PRICE}
+    job.write_text(text.format(**values), encoding="utf-8")
     return job
+
+
+def _price(job: Path) -> int:
+    """What the nodes ask: nothing if the job has no budget. A job file with mistakes is the daemon's to refuse."""
+    try:
+        return PRICE if parse_job(job.read_text(encoding="utf-8"), str(job)).budget.max_credits else 0
+    except (SwarmdError, OSError, ValueError):
+        return 0
 
 
 def _cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from swarmd.cli.demo.credits import Credits, words
 from swarmd.protocols.control import RunView
 
 
@@ -36,11 +37,12 @@ class Score:
     sample: str
     model_dir: str
     orphans: int
+    credits: Credits
 
     @property
     def good(self) -> bool:
         """Whether the swarm did what it promises."""
-        return self.state == "done" and self.bit_identical and self.orphans == 0
+        return self.state == "done" and self.bit_identical and self.orphans == 0 and self.credits.balanced
 
 
 def stages_of(view: RunView) -> list[dict[str, Any]]:
@@ -88,6 +90,7 @@ def card(score: Score) -> str:
             "speed",
             f"{score.tokens_per_s:,.0f} tokens/s, {share:.0%} of what {score.cores} plain loops would give",
         ),
+        ("credits", words(score.credits)),
         ("it writes", score.sample),
         ("model", score.model_dir),
         ("left running", "nothing" if not score.orphans else f"{score.orphans} processes"),

@@ -13,6 +13,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from swarmd.cli.client import call
+from swarmd.cli.demo.founding import found
 from swarmd.cli.spawn import module_command
 from swarmd.paths import Paths
 from swarmd.protocols.errors import StateError, SwarmdError, TimedOut
@@ -33,20 +34,22 @@ class LocalNode:
 
 
 class LocalSwarm:
-    """Daemons that find each other from the first one's address alone."""
+    """Daemons on a network of their own that find each other from the first one's address alone."""
 
-    def __init__(self, folder: Path, *, fault: str = "") -> None:
-        self.folder, self._fault = folder, fault
+    def __init__(self, folder: Path, *, price: int = 0, fault: str = "") -> None:
+        self.folder, self._price, self._fault = folder, price, fault
         self.nodes: list[LocalNode] = []
         self.orphans = 0
         """Processes that outlived the swarm, once it was closed."""
 
     def start(self, count: int) -> None:
         """Start so many daemons; wait until each knows what all others offer. Raises StateError or TimedOut."""
-        self._start_one("node-1", None)
+        names = [f"node-{number}" for number in range(1, count + 1)]
+        found([self._paths(name) for name in names])
+        self._start_one(names[0], None)
         first = self._status(self.nodes[0])["addresses"][0]
-        for number in range(2, count + 1):
-            self._start_one(f"node-{number}", first)
+        for name in names[1:]:
+            self._start_one(name, first)
         deadline = time.monotonic() + MEET_SECONDS
         for node in self.nodes:
             while not _ask(node, "status").get("device") or len(_offers(node)) < count - 1:
@@ -73,17 +76,20 @@ class LocalSwarm:
             node.process.wait()
 
     def _start_one(self, name: str, bootstrap: str | None) -> None:
-        paths = Paths(self.folder / name)
+        paths = self._paths(name)
         command = module_command("swarmd", [
             "--state-dir", str(paths.state_dir), "--name", name, "--listen", "/ip4/127.0.0.1/tcp/0",
             "--tensor-host", "127.0.0.1", "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
+            "--price", str(self._price),
             *(["--bootstrap", bootstrap] if bootstrap else []),
             *(["--fault", self._fault] if self._fault else []),
         ])  # fmt: skip
-        paths.state_dir.mkdir(parents=True, mode=0o700)
         with (paths.state_dir / "daemon.log").open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.nodes.append(LocalNode(name, paths, process))
+
+    def _paths(self, name: str) -> Paths:
+        return Paths(self.folder / name)
 
     def _status(self, node: LocalNode) -> dict[str, Any]:
         deadline = time.monotonic() + START_SECONDS
@@ -108,9 +114,9 @@ class LocalSwarm:
 
 
 @contextmanager
-def local_swarm(folder: Path, count: int, *, fault: str = "") -> Iterator[LocalSwarm]:
-    """A running swarm for the length of the block."""
-    swarm = LocalSwarm(folder, fault=fault)
+def local_swarm(folder: Path, count: int, *, price: int = 0, fault: str = "") -> Iterator[LocalSwarm]:
+    """A running swarm for the length of the block; ``price`` in micro-credits per 10^12 operations."""
+    swarm = LocalSwarm(folder, price=price, fault=fault)
     try:
         swarm.start(count)
         yield swarm

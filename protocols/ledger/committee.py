@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.errors import NotYet, ProtocolViolation
 from swarmd.protocols.ids import NetworkId, PeerId, tagged_hash
 from swarmd.protocols.ledger.genesis import Genesis, Member, check_members
-from swarmd.protocols.ledger.votes import Certificate, CloseCertificate, check_vote
+from swarmd.protocols.ledger.votes import Certificate, CloseCertificate, check_votes
 from swarmd.protocols.records import to_value
 
 
@@ -63,14 +63,19 @@ def first_committee(genesis: Genesis) -> Committee:
 def check_certificate(
     certificate: Certificate | CloseCertificate, committees: tuple[Committee, ...], network: NetworkId
 ) -> None:
-    """Raises ProtocolViolation unless a quorum of the committee it names signed. ``committees[n]`` has number n."""
-    number = certificate.votes[0].vote.committee
-    if not 0 <= number < len(committees):
-        raise ProtocolViolation(f"a certificate of committee {number}, which is not known here")
-    members = frozenset(committees[number].peers)
-    if any(vote.member not in members for vote in certificate.votes):
+    """Raises as said below unless a quorum of the committee it names signed. ``committees[n]`` has number n.
+
+    Raises:
+        ProtocolViolation: it does not hold.
+        NotYet: the committee is newer than those known here.
+    """
+    votes = certificate.votes
+    number = votes[0].vote.committee
+    if number >= len(committees):
+        raise NotYet(f"committee {number} is not known here yet")
+    committee = committees[max(number, 0)]
+    if number < 0 or not {vote.member for vote in votes}.issubset(committee.peers):
         raise ProtocolViolation("a vote of a peer that is no member of the committee it names")
-    if not committees[number].has_quorum(vote.member for vote in certificate.votes):
+    if not committee.has_quorum(vote.member for vote in votes):
         raise ProtocolViolation("a certificate without a quorum")
-    for vote in certificate.votes:
-        check_vote(vote, network)
+    check_votes(votes, network)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from swarmd.protocols.canonical import decode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import EntryId, NetworkId, PeerId, RunId, public_key_of
 from swarmd.protocols.ledger.account import Lane, Total, Unbonding
 from swarmd.protocols.ledger.amounts import check_amounts
 from swarmd.protocols.records import from_value, to_value
-from swarmd.protocols.signing import Sign, Signed, parse_signed, sign, statement_id, verify
+from swarmd.protocols.signing import Sign, Signed, check_signature, parse_signed, sign, statement_id
 
 ENTRY_TAG = "swarmd/entry/1"
 MAX_ENTRY_BYTES = 8192
@@ -94,17 +96,14 @@ class LaneOpen:
 
 @dataclass(frozen=True, slots=True)
 class LaneFund:
-    """Put more into an open lane, or let it last longer; ``expires`` is never earlier than it was."""
+    """Put more into an open lane. How long it lasts never changes: for longer work, open another."""
 
     TAG: ClassVar[str] = "lane_fund"
     number: int
     amount: int
-    expires: int
 
     def __post_init__(self) -> None:
-        check_amounts(self.amount, least=0)
-        if not 0 <= self.expires < 1 << 40:
-            raise ValueError("an impossible time")
+        check_amounts(self.amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +142,10 @@ class Entry:
             raise ValueError("an impossible entry")
         if (self.seq == 1) != (self.prev == FIRST_PREV) or not 1 <= len(self.ops) <= MAX_OPS:
             raise ValueError(f"an entry names the one before it and has 1 to {MAX_OPS} operations")
+        for other in _others(self.ops):
+            if other == self.account:
+                raise ValueError("an account has no dealings with itself")
+            public_key_of(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +169,43 @@ def sign_entry(entry: Entry, network: NetworkId, key: Sign) -> SignedEntry:
 
 def open_entry(raw: bytes, network: NetworkId) -> SignedEntry:
     """The entry inside, once its owner's signature holds. Raises ProtocolViolation."""
+    entry, statement = parse_entry(raw)
+    return check_owner(entry, statement, raw, network)
+
+
+def parse_entry(raw: bytes) -> tuple[Entry, Signed]:
+    """The entry inside and its owner's statement; the signature is not yet checked. Raises ProtocolViolation."""
     signed = parse_signed(raw, limit=MAX_ENTRY_BYTES)
-    entry = from_value(Entry, verify(ENTRY_TAG, network, signed, limit=MAX_ENTRY_BYTES))
+    entry = from_value(Entry, decode(signed.body, limit=MAX_ENTRY_BYTES))
     if entry.account != signed.signer:
         raise ProtocolViolation("an entry signed by another than the account's owner")
-    return SignedEntry(entry, _id(network, signed), raw)
+    return entry, signed
+
+
+def check_owner(entry: Entry, statement: Signed, raw: bytes, network: NetworkId) -> SignedEntry:
+    """What ``parse_entry`` gave, once the owner's signature holds. Raises ProtocolViolation."""
+    check_signature(ENTRY_TAG, network, statement)
+    return trust_entry(entry, statement, raw, network)
+
+
+def trust_entry(entry: Entry, statement: Signed, raw: bytes, network: NetworkId) -> SignedEntry:
+    """What ``parse_entry`` gave, from our own disk: its signature was checked before it went there."""
+    return SignedEntry(entry, _id(network, statement), raw)
 
 
 def _id(network: NetworkId, signed: Signed) -> EntryId:
     return EntryId(statement_id(ENTRY_TAG, network, signed.body))
+
+
+def _others(ops: tuple[Op, ...]) -> Iterator[PeerId]:
+    """Everybody that the operations name."""
+    for op in ops:
+        match op:
+            case Pay():
+                yield op.payee
+            case Claim():
+                yield op.payer
+            case LaneOpen():
+                yield op.provider
+            case _:
+                pass

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from swarmd.protocols.canonical import encode
+from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import NetworkId, PeerId
 from swarmd.protocols.ledger.committee import Committee
 from swarmd.protocols.ledger.genesis import MAX_MEMBERS, Member
 from swarmd.protocols.records import from_value, to_value
-from swarmd.protocols.signing import Sign, Signed, check_signature, parse_signed, sign, verify
+from swarmd.protocols.signing import Sign, Signed, check_signature, parse_signed, sign, statement_id, verify
 
 MAX_CHANGE_BYTES = 1 << 14
+MAX_REPORT_BYTES = 1 << 27
 _CHANGE_TAG = "swarmd/committee-change/1"
 _HANDOVER_TAG = "swarmd/handover/1"
 
@@ -56,6 +58,10 @@ class Report:
     """Signed entries above their account's certified one."""
     lanes: tuple[LaneMark, ...]
 
+    def to_bytes(self) -> bytes:
+        """The canonical form; a handover holds its SHA-256."""
+        return encode(to_value(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Handover:
@@ -98,6 +104,22 @@ def open_change(raw: bytes, network: NetworkId, operator: PeerId) -> CommitteeCh
     if signed.signer != operator:
         raise ProtocolViolation("a committee change signed by another than the network's operator")
     return from_value(CommitteeChange, verify(_CHANGE_TAG, network, signed, limit=MAX_CHANGE_BYTES))
+
+
+def change_id(change: bytes, network: NetworkId) -> bytes:
+    """SHA-256 of what the operator signed, 32 bytes: what a handover names. Raises ProtocolViolation."""
+    body = parse_signed(change, limit=MAX_CHANGE_BYTES).body
+    return bytes.fromhex(statement_id(_CHANGE_TAG, network, body))
+
+
+def parse_report(raw: bytes) -> Report:
+    """Read the canonical form. Raises ProtocolViolation."""
+    return from_value(Report, decode(raw, limit=MAX_REPORT_BYTES))
+
+
+def report_hash(raw: bytes) -> bytes:
+    """SHA-256 of a report's canonical form, 32 bytes."""
+    return hashlib.sha256(raw).digest()
 
 
 def sign_handover(change: bytes, report: bytes, network: NetworkId, member: PeerId, key: Sign) -> Handover:

@@ -12,11 +12,13 @@
     Hello            →   Summary                   do we know the same?
     GetBuckets       →   Buckets                   which of the 256 parts differ, and what they hold
     GetHeads         →   Heads                     certified heads by account
+    GetPending       →   Pending                   an account's signed entry that is not certified yet
     GetProofs        →   Proofs
     GetSuccessions   →   Successions               the committee chain from a number on
 
 A refusal is an rpc error: code ``refused`` for what will never be voted for, ``not_yet`` (``NotYet``) for what may be
-voted for later, with words that say what is missing. Gossip topics carry the raw wire forms of entries, heads and proofs.
+voted for later, with words that say what is missing. Gossip topics carry the raw wire forms of entries, heads and
+proofs.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.ids import EntryId, PeerId
+from swarmd.protocols.ledger.entry import MAX_ENTRY_BYTES
 from swarmd.protocols.ledger.handover import Handover, Succession
 from swarmd.protocols.ledger.votes import Certificate, CloseCertificate, SignedVote
 
@@ -220,6 +223,24 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
+class GetPending:
+    """The entry of this account that the peer voted for, or saw, above the certified one."""
+
+    account: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """As its owner signed it; empty if none is known."""
+
+    entry: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.entry) > MAX_ENTRY_BYTES:
+            raise ValueError("an entry over its limit")
+
+
+@dataclass(frozen=True, slots=True)
 class GetProofs:
     """Proofs against accounts after this one in order (empty: from the start)."""
 
@@ -258,8 +279,8 @@ class Successions:
 
 REQUESTS: tuple[type[object], ...] = (
     AskEntryVote, AskClaimVote, AskCloseVote, AskMaturityVote, AskHandover, GetReport,
-    Hello, GetBuckets, GetHeads, GetProofs, GetSuccessions,
+    Hello, GetBuckets, GetHeads, GetPending, GetProofs, GetSuccessions,
 )  # fmt: skip
 ANSWERS: tuple[type[object], ...] = (
-    Voted, HandedOver, ReportPart, Summary, Buckets, Heads, Proofs, Successions,
+    Voted, HandedOver, ReportPart, Summary, Buckets, Heads, Pending, Proofs, Successions,
 )  # fmt: skip

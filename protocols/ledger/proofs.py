@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import NetworkId, PeerId
-from swarmd.protocols.ledger.entry import MAX_ENTRY_BYTES, open_entry
+from swarmd.protocols.ledger.entry import MAX_ENTRY_BYTES, open_entry, parse_entry
 from swarmd.protocols.ledger.votes import ClaimVote, CloseVote, EntryVote, SignedVote, check_vote
 from swarmd.protocols.records import from_value, to_value
 
@@ -31,7 +31,8 @@ class Fork:
 class DoubleVote:
     """Two votes of one member that contradict each other.
 
-    Two entries for one number of one account; two different closings of one lane; or a closing and a claim above it.
+    Two entries for one number of one account; a closing and a claim above it; or two different closings of one lane in
+    one committee (in the next, a member also answers for what others reported to it).
     """
 
     TAG: ClassVar[str] = "double_vote"
@@ -54,14 +55,27 @@ def encode_proof(proof: Proof) -> bytes:
 
 def open_proof(raw: bytes, network: NetworkId) -> tuple[PeerId, Proof]:
     """The culprit and the proof, once both signatures hold and contradict. Raises ProtocolViolation."""
+    culprit, proof = parse_proof(raw)
+    check_proof(proof, network)
+    return culprit, proof
+
+
+def parse_proof(raw: bytes) -> tuple[PeerId, Proof]:
+    """Whom a proof is against, and the proof; nothing in it is checked yet. Raises ProtocolViolation."""
     proof = from_value(_Envelope, decode(raw, limit=MAX_PROOF_BYTES)).proof
     if isinstance(proof, Fork):
-        return _culprit_of_fork(proof, network), proof
+        return parse_entry(proof.one)[0].account, proof
+    return proof.one.member, proof
+
+
+def check_proof(proof: Proof, network: NetworkId) -> None:
+    """Raises ProtocolViolation unless both signatures hold and contradict each other."""
+    if isinstance(proof, Fork):
+        return _check_fork(proof, network)
     if not contradict(proof.one, proof.other):
         raise ProtocolViolation("two votes that do not contradict each other")
     check_vote(proof.one, network)
     check_vote(proof.other, network)
-    return proof.one.member, proof
 
 
 def contradict(one: SignedVote, other: SignedVote) -> bool:
@@ -72,15 +86,15 @@ def contradict(one: SignedVote, other: SignedVote) -> bool:
         case EntryVote() as a, EntryVote() as b:
             return (a.account, a.seq) == (b.account, b.seq) and a.entry != b.entry
         case CloseVote() as a, CloseVote() as b:
-            return (a.payer, a.lane) == (b.payer, b.lane) and a.highest != b.highest
+            lane = (a.committee, a.payer, a.lane)
+            return lane == (b.committee, b.payer, b.lane) and a.highest != b.highest
         case (CloseVote() as a, ClaimVote() as b) | (ClaimVote() as b, CloseVote() as a):
             return (a.payer, a.lane) == (b.payer, b.lane) and b.total > a.highest
         case _:
             return False
 
 
-def _culprit_of_fork(proof: Fork, network: NetworkId) -> PeerId:
+def _check_fork(proof: Fork, network: NetworkId) -> None:
     one, other = open_entry(proof.one, network), open_entry(proof.other, network)
     if (one.entry.account, one.entry.seq) != (other.entry.account, other.entry.seq) or one.id == other.id:
         raise ProtocolViolation("two entries that are no fork")
-    return one.entry.account

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar, TypeAlias
 
 from swarmd.protocols.canonical import encode
@@ -137,7 +138,15 @@ def sign_vote(vote: Vote, network: NetworkId, member: PeerId, key: Sign) -> Sign
 
 def check_vote(vote: SignedVote, network: NetworkId) -> None:
     """Raises ProtocolViolation unless the member signed this vote on this network."""
-    check_signature(VOTE_TAG, network, Signed(vote.member, encode(to_value(vote.vote)), vote.signature))
+    check_votes((vote,), network)
+
+
+def check_votes(votes: tuple[SignedVote, ...], network: NetworkId) -> None:
+    """Raises ProtocolViolation unless each member signed its vote on this network."""
+    for vote, equal in groupby(votes, key=lambda each: each.vote):
+        body = encode(to_value(vote))
+        for each in equal:
+            check_signature(VOTE_TAG, network, Signed(each.member, body, each.signature))
 
 
 def certificate_of(votes: tuple[SignedVote, ...]) -> Certificate:

@@ -17,6 +17,18 @@ NAMES = (
     "peers_frozen",  # connections closed because the peer answered no ping
     "dials_failed",  # dials in which no address answered
     "records_refused",  # records that failed the check
+    "gossip_published",  # messages of our own
+    "gossip_received",  # messages that neighbours passed on, repeated ones included
+    "gossip_duplicates",  # of them, those seen before
+    "gossip_accepted",  # messages judged worth passing on
+    "gossip_ignored",  # messages judged not worth passing on, and nobody's fault
+    "gossip_rejected",  # messages no honest peer sends, once for each neighbour that sent them
+    "gossip_muted",  # times a neighbour was no longer listened to for a while
+    "gossip_throttled",  # messages dropped unread, because nobody listens to the sender for now
+    "gossip_unsubscribed",  # messages dropped unread, on topics we do not take part in
+    "gossip_oversize",  # messages over the limit
+    "gossip_dropped",  # messages to or from a neighbour for which there was no room
+    "gossip_judge_errors",  # judges that failed or took too long
 )
 
 

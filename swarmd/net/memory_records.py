@@ -11,7 +11,7 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId
 
 if TYPE_CHECKING:
-    from swarmd.net.memory import MemoryTransport
+    from swarmd.net.memory_transport import MemoryTransport
 
 
 class MemoryRecords:

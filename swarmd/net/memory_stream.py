@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
+from swarmd.net.memory_wire import PIECE
 from swarmd.protocols.errors import PeerLost
 from swarmd.protocols.ids import PeerId, short
 
@@ -14,15 +16,19 @@ _WINDOW = 256 * 1024
 """Bytes under way in one direction; a writer waits beyond."""
 _WRITE_LIMIT = 60.0
 
+Way = Callable[[int, Callable[[], None], float], float]
+"""(size, what to call on arrival, not before this time) -> when it arrives at the earliest: one direction of a link."""
+
 
 class Pipe:
-    """One direction: pieces in order, each with the time at which it arrives."""
+    """One direction: pieces in order, each there when the way has brought it."""
 
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
+    def __init__(self, way: Way) -> None:
         self.ended = self.broken = False
-        self._pieces: deque[tuple[float, memoryview]] = deque()
-        self._held = 0
+        self._way = way
+        self._there: deque[memoryview] = deque()
+        self._under_way = self._held = 0
+        self._last = 0.0
         self._changed = trio.lowlevel.ParkingLot()
 
     async def send(self, data: memoryview) -> None:
@@ -32,25 +38,25 @@ class Pipe:
                 await self._changed.park()
             if self.broken or self.ended:
                 raise ConnectionError
-            piece = data[: _WINDOW - self._held]
+            piece = data[: min(_WINDOW - self._held, PIECE)]
             data = data[len(piece) :]
             self._held += len(piece)
-            self._pieces.append((trio.current_time() + self.delay, piece))
-            self._changed.unpark_all()
+            self._under_way += 1
+            self._last = self._way(len(piece), partial(self._arrive, piece), self._last)
         await trio.lowlevel.checkpoint()
 
     async def receive(self, most: int) -> memoryview:
         """Some bytes that have arrived. Raises ConnectionError when broken or ended."""
-        while not self._pieces or self.broken:
-            if self.broken or self.ended:
+        while not self._there or self.broken:
+            if self.broken or (self.ended and not self._under_way):
                 raise ConnectionError
             await self._changed.park()
-        arrival, piece = self._pieces.popleft()
+        piece = self._there.popleft()
         if len(piece) > most:
-            self._pieces.appendleft((arrival, piece[most:]))
-        await trio.sleep_until(arrival)
+            self._there.appendleft(piece[most:])
         self._held -= min(most, len(piece))
         self._changed.unpark_all()
+        await trio.lowlevel.checkpoint()
         return piece[:most]
 
     def end(self) -> None:
@@ -61,6 +67,11 @@ class Pipe:
     def cut(self) -> None:
         """Nothing arrives any more."""
         self.broken = True
+        self._changed.unpark_all()
+
+    def _arrive(self, piece: memoryview) -> None:
+        self._under_way -= 1
+        self._there.append(piece)
         self._changed.unpark_all()
 
 
@@ -124,10 +135,11 @@ class MemoryStream:
 def stream_pair(
     here: PeerId,
     there: PeerId,
-    delay: float,
+    forth: Way,
+    back: Way,
     late_here: Callable[[str], None],
     late_there: Callable[[str], None],
 ) -> tuple[MemoryStream, MemoryStream]:
     """Both ends: the one ``here`` holds, and the one ``there`` holds."""
-    forth, back = Pipe(delay), Pipe(delay)
-    return MemoryStream(there, back, forth, late_here), MemoryStream(here, forth, back, late_there)
+    outward, inward = Pipe(forth), Pipe(back)
+    return MemoryStream(there, inward, outward, late_here), MemoryStream(here, outward, inward, late_there)

@@ -53,12 +53,49 @@ class StreamLimits:
     """Seconds a handler's read may wait before the stream is reset and counted."""
 
 
+class Verdict(Enum):
+    """What a node makes of a gossiped message."""
+
+    ACCEPT = "accept"
+    """Worth passing on."""
+    IGNORE = "ignore"
+    """Not passed on, and nobody's fault: known already, or not ours to judge yet."""
+    REJECT = "reject"
+    """No honest peer sends this: whoever passed it on loses standing, and is throttled."""
+
+
+Judge = Callable[[PeerId, bytes], Awaitable[Verdict]]
+"""(the neighbour that passed it on, the message) -> verdict; runs once for a message, and acts on what it accepts.
+
+It has ten seconds. An exception that leaves it, or its deadline, counts as IGNORE.
+"""
+
+MAX_GOSSIP_BYTES = 128 * 1024
+
+
+class Gossip(Protocol):
+    """Messages to everybody on a topic. Some are lost: whatever matters is also fetched by asking peers."""
+
+    def subscribe(self, topic: str, judge: Judge) -> None:
+        """Take part in a topic from now on. Our own messages do not come back to us."""
+        ...
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Send to the topic's peers; returns without knowing who gets it. Raises ValueError over MAX_GOSSIP_BYTES."""
+        ...
+
+
 class Transport(Protocol):
     """Streams to and from peers."""
 
     @property
     def peer_id(self) -> PeerId:
         """Who we are."""
+        ...
+
+    @property
+    def gossip(self) -> Gossip:
+        """Messages to everybody, over the same connections."""
         ...
 
     def addresses(self) -> tuple[str, ...]:
@@ -91,35 +128,6 @@ class Transport(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Totals since the start: handler errors, streams over the cap, read deadlines, and so on, by name."""
-        ...
-
-
-class Verdict(Enum):
-    """What a node makes of a gossiped message."""
-
-    ACCEPT = "accept"
-    """Worth passing on."""
-    IGNORE = "ignore"
-    """Not passed on, and nobody's fault: known already, or not ours to judge yet."""
-    REJECT = "reject"
-    """No honest peer sends this: whoever passed it on loses standing, and is throttled."""
-
-
-Judge = Callable[[PeerId, bytes], Awaitable[Verdict]]
-"""(the neighbour that passed it on, the message) -> verdict; runs once for a message, and acts on what it accepts."""
-
-MAX_GOSSIP_BYTES = 128 * 1024
-
-
-class Gossip(Protocol):
-    """Messages to everybody on a topic. Some are lost: whatever matters is also fetched by asking peers."""
-
-    def subscribe(self, topic: str, judge: Judge) -> None:
-        """Take part in a topic from now on. Our own messages do not come back to us."""
-        ...
-
-    async def publish(self, topic: str, message: bytes) -> None:
-        """Send to the topic's peers; returns without knowing who gets it. Raises ValueError over MAX_GOSSIP_BYTES."""
         ...
 
 

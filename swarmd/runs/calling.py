@@ -50,6 +50,8 @@ class Call:
         self._beats = 0
         self._session: Session | None = None
         self._released = False
+        self.over = trio.Event()
+        """Set when the session has ended, or never began."""
 
     async def run(self, offer: Offer, deps: RunDeps) -> None:
         """Hold the session until either side ends it."""
@@ -64,6 +66,8 @@ class Call:
                 self._lose(self.peer, _reasons(group))
                 if self._session is not None:
                     await self._session.stream.reset()
+        finally:
+            self.over.set()
 
     async def tell(self, message: object) -> None:
         """Send a message; a member that is gone is reported lost, not raised."""

@@ -21,9 +21,11 @@ from swarmd.protocols.messages import (
     Ready,
     StepDone,
 )
+from swarmd.protocols.pay_messages import LaneReleased, Receipted, ReceiptsDone
 from swarmd.protocols.spec import JobSpec, ScheduleSpec
 from swarmd.protocols.statements import StageAssignment
 from swarmd.runs.sizes import unit_names_of
+from swarmd.scheduler.witness import AHEAD
 
 MAX_STEPS_AHEAD = 4096
 """Steps a stage may report beyond the last one that every stage has reported."""
@@ -36,6 +38,8 @@ _AFTER: dict[type[object], tuple[type[object], ...]] = {
     Ready: (Accepted,),
     Connected: (Ready,),
     Finished: (Connected,),
+    ReceiptsDone: (Ready,),
+    LaneReleased: (Ready,),
 }
 """What a member says once, and what it has said before that."""
 
@@ -49,6 +53,7 @@ class Conduct:
         self._units: tuple[str, ...] = ()
         self._last = False
         self._step = self._stored = self._beat = self._failures = 0
+        self._start = self._pay_every = self._receipts = 0
         self._scored = -1
 
     def holds(self, stage: StageAssignment, version: int) -> None:
@@ -56,7 +61,11 @@ class Conduct:
         model = self._spec.model
         self._units = unit_names_of(model, stage.first, stage.end)
         self._last = stage.end == model.num_hidden_layers
-        self._step = self._stored = version
+        self._step = self._stored = self._start = version
+
+    def pays(self, pay_every: int) -> None:
+        """From now on the member signs receipts, one for each boundary every so many steps."""
+        self._pay_every = pay_every
 
     def check(self, message: object, *, beats: int, step: int) -> None:
         """Raises ProtocolViolation for what no honest member says now.
@@ -77,6 +86,8 @@ class Conduct:
                 self._scored = at
             case Checkpointed():
                 fits = self._checkpointed(message)
+            case Receipted():
+                fits = self._receipted(message)
             case _:
                 fits = self._once(message)
         if not fits:
@@ -93,6 +104,8 @@ class Conduct:
                 return fits and bool(self._units) and version == self._step
             case Finished():
                 return fits and self._step == self._spec.schedule.steps
+            case ReceiptsDone() | LaneReleased():
+                return fits and self._pay_every > 0
         return fits
 
     def _stepped(self, report: StepDone, step: int) -> bool:
@@ -103,6 +116,14 @@ class Conduct:
             and len(report.squared_norms) == len(self._units)
             and (report.loss is not None) == self._last
         )
+
+    def _receipted(self, report: Receipted) -> bool:
+        """One for each boundary and window that is committed, and one more of each when the run is over."""
+        self._receipts += 1
+        if not self._pay_every:
+            return False
+        windows = -(-(self._step - self._start) // self._pay_every) + 1
+        return self._receipts <= 2 * windows and report.receipt.receipt.end_step <= self._step + 1 + AHEAD
 
     def _checkpointed(self, report: Checkpointed) -> bool:
         schedule, after = self._spec.schedule, self._stored

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import trio
 
+from swarmd.protocols.advert import Advert
 from swarmd.protocols.errors import LocalError, SwarmdError
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
@@ -32,17 +33,19 @@ from swarmd.protocols.messages import (
     Ready,
     StepDone,
 )
+from swarmd.protocols.pay_messages import LaneReleased, Receipted, ReceiptsDone
 from swarmd.protocols.statements import sign_plan
 from swarmd.runs.calling import Call
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.finish import write_result
 from swarmd.runs.journal import save_record
 from swarmd.runs.keeping import Keeper
+from swarmd.runs.pay_desk import PayDesk
 from swarmd.runs.planning import make_plan
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
-from swarmd.scheduler.run import FINAL, Ended, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
+from swarmd.scheduler.run import FINAL, Ended, Funded, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
 
 TICK_SECONDS = 0.5
 BLAME_SECONDS = 1.5
@@ -61,11 +64,14 @@ class Coordinator:
         deps: RunDeps,
         changed: Callable[[], None],
         needed: Callable[[], set[BlobHash]],
+        lasting: trio.Nursery,
     ) -> None:
-        """``needed`` gives the blobs that any run of this node needs."""
+        """``needed`` gives the blobs that any run of this node needs; settlements go on in ``lasting``."""
         self._record, self._deps, self._changed = record, deps, changed
         self._keeper = Keeper(record, deps, needed)
         self._calls: dict[PeerId, Call] = {}
+        self._dear: set[PeerId] = set()
+        self._pay = PayDesk(record, deps, self._calls, lasting)
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
         record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
 
@@ -74,6 +80,10 @@ class Coordinator:
         """The decided state."""
         assert self._record.state is not None
         return self._record.state
+
+    def pays(self, lane: int) -> bool:
+        """Whether this term pays from a lane of ours."""
+        return self._pay.pays(lane)
 
     def stop(self, reason: str) -> None:
         """End the run at its user's word."""
@@ -94,6 +104,7 @@ class Coordinator:
                     self._recruit()
                     await self._decide()
                     await self._wait()
+                await self._pay.close()
                 await self._release()
                 nursery.cancel_scope.cancel()
         finally:
@@ -137,7 +148,7 @@ class Coordinator:
         match action:
             case mind.Tell(phase, peers):
                 for stage, peer in enumerate(peers):
-                    self._nursery.start_soon(self._calls[peer].tell, self._message(phase, stage))
+                    self._nursery.start_soon(self._tell, phase, stage, peer)
             case mind.Dismiss(peers):
                 for peer in peers:
                     self._nursery.start_soon(self._calls[peer].release, "the plan has no stage for you")
@@ -145,6 +156,11 @@ class Coordinator:
                 self._nursery.start_soon(self._guarded, self._make_plan, peers)
             case mind.Gather():
                 self._nursery.start_soon(self._guarded, self._gather)
+
+    async def _tell(self, phase: Phase, stage: int, peer: PeerId) -> None:
+        if phase is Phase.CONNECTING:
+            await self._pay.tell_terms(stage)
+        await self._calls[peer].tell(self._message(phase, stage))
 
     def _message(self, phase: Phase, stage: int) -> object:
         if phase is Phase.LOADING:
@@ -159,14 +175,21 @@ class Coordinator:
             return
         adverts = self._deps.adverts()
         probed = [peer for peer, advert in adverts.items() if advert.device.flops > 0]
-        known = dict.fromkeys((self._deps.identity.peer, *probed))
-        new = [peer for peer in known if peer not in self._calls][: MAX_MEMBERS - len(self._calls)]
+        known = [peer for peer in dict.fromkeys((self._deps.identity.peer, *probed)) if peer not in self._calls]
+        new = [peer for peer in known if self._affordable(peer, adverts.get(peer))][: MAX_MEMBERS - len(self._calls)]
         more = len(probed) < len(adverts)
         self._record.state = mind.offer(self.state, new, trio.current_time(), more_to_come=more)
         offer = Offer(self._record.signed, self._record.spec.to_bytes(), self._record.term)
         for peer in new:
             call = self._calls[peer] = Call(peer, self._record, self._hear, self._lose)
             self._nursery.start_soon(call.run, offer, self._deps)
+
+    def _affordable(self, peer: PeerId, advert: Advert | None) -> bool:
+        reason = self._pay.too_dear(peer, advert)
+        if reason and peer not in self._dear:
+            self._dear.add(peer)
+            self._record.state = mind.apply(Refusal(peer, reason), self.state, trio.current_time())
+        return not reason
 
     def _lose(self, peer: PeerId, reason: str) -> None:
         self._event(Lost(peer, reason))
@@ -190,8 +213,10 @@ class Coordinator:
                 self._event(Moved(peer, Standing.CONNECTED))
             case Finished():
                 self._event(Moved(peer, Standing.FINISHED))
-            case Failed(message=words, peer=neighbour):
-                self._nursery.start_soon(self._fault_of, peer, words, BLAME_SECONDS if neighbour else 0.0)
+            case Failed(message=words, peer=neighbour) if neighbour:
+                self._nursery.start_soon(self._fault_of, peer, words)
+            case Failed(message=words):
+                self._event(Lost(peer, words))
             case Beat():
                 record.beat(peer, message, now)
                 self._event(Said(peer))
@@ -203,7 +228,10 @@ class Coordinator:
         if record.plan is None or peer not in {stage.peer for stage in record.plan.stages}:
             return
         match message:
+            case Receipted() | ReceiptsDone() | LaneReleased():
+                self._pay.hear(peer, message)
             case StepDone():
+                self._pay.stepped(peer, message)
                 row = record.stepped(peer, message, now)
                 if row is not None:
                     self._deps.storage.queue_metrics(record.run, row)
@@ -214,9 +242,9 @@ class Coordinator:
                 self._nursery.start_soon(self._guarded, self._keep, peer, message)
         self._event(Said(peer))
 
-    async def _fault_of(self, peer: PeerId, words: str, patience: float) -> None:
-        """A member cannot go on. If a neighbour is why, that one's own session is given time to end first."""
-        await trio.sleep(patience)
+    async def _fault_of(self, peer: PeerId, words: str) -> None:
+        """A member cannot go on because of a neighbour: that one's own session is given time to end first."""
+        await trio.sleep(BLAME_SECONDS)
         self._event(Lost(peer, words))
 
     async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
@@ -226,7 +254,11 @@ class Coordinator:
             self._calls[stage.peer].conduct.holds(stage, record.start_step)
             record.grant.peers.add(stage.peer)
             self._deps.events.info(reason, run=record.run)
-        self._event(Planned(tuple(stage.peer for stage in record.plan.stages)))
+        parts = await self._pay.price(record.plan)
+        self._event(Planned(tuple(stage.peer for stage in record.plan.stages), funded=not parts))
+        if parts:
+            await self._pay.fund(parts, self._nursery)
+            self._event(Funded())
 
     async def _keep(self, peer: PeerId, report: Checkpointed) -> None:
         before = self._record.checkpoint

@@ -10,6 +10,8 @@ from swarmd.compute.process import OpenCompute, open_compute
 from swarmd.config import Config
 from swarmd.device import Device
 from swarmd.identity import Identity
+from swarmd.ledger.jobsdb import JobStore
+from swarmd.ledger.wallet import Wallet
 from swarmd.log import EventLog
 from swarmd.net.tensorlink import TensorListener
 from swarmd.net.transport import Transport
@@ -36,6 +38,10 @@ class RunDeps:
     storage: Storage
     blobs: BlobStore
     """The coordinator's: shards and checkpoints of this node's own runs."""
+    wallet: Wallet
+    """Our account on the network's ledger."""
+    jobs: JobStore
+    """Lanes, vouchers and receipts of runs, as payer and as provider."""
     grants: Grants
     desk: LinkDesk
     leases: Leases

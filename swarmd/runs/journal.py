@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from swarmd.blobs import BlobStore
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import RunFailed
@@ -17,6 +19,7 @@ from swarmd.protocols.statements import open_run
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import KeptCheckpoint, RunRecord, StepRow, checkpoint_blobs, spec_blobs
+from swarmd.runs.spending import spending_of
 from swarmd.runs.view import decided_state
 from swarmd.storage import MetricRow, StoredRun
 
@@ -68,6 +71,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         min_stages=extra["min_stages"],
         max_stages=extra["max_stages"],
         grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
+        budget=Budget(**extra.get("budget", {})),
         term=stored.term,
         trained_before=extra["trained"],
         checkpoint=(extra["checkpoint"][0], BlobHash(extra["checkpoint"][1])) if extra["checkpoint"] else None,
@@ -75,6 +79,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
     )
     record.durable = record.checkpoint[0] if record.checkpoint else None
     record.remembered = _remembered(stored)
+    record.spending = await spending_of(record, deps.jobs)
     if record.checkpoint is not None and deps.blobs.has(record.checkpoint[1]):
         record.kept = [await trio.to_thread.run_sync(_kept, record.checkpoint, deps.blobs)]
     for row in await deps.storage.metrics(stored.id):
@@ -105,6 +110,7 @@ def _extra(record: RunRecord, code: str) -> dict[str, Any]:
         "code": code,
         "min_stages": record.min_stages,
         "max_stages": record.max_stages,
+        "budget": asdict(record.budget),
         "trained": trained,
         "checkpoint": record.checkpoint,
         "weights_sha256": record.weights_sha256,

@@ -36,6 +36,8 @@ class Lease:
     store: BlobStore
     words: str = "keeps a place free"
     """What the stage is doing, for people."""
+    lane: int = 0
+    """The submitter's lane that pays it, once the terms are known; 0: it is free."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Cancelling it ends the lease."""
     ended: trio.Event = field(default_factory=trio.Event)

@@ -42,11 +42,17 @@ class HeldSlot:
 class SlotSink:
     """Puts one neighbour's frames into the compute process's slots (``FrameSink``)."""
 
-    def __init__(self, compute: Compute, pool: SlotPool, expected: Callable[[FrameHeader], bool]) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        pool: SlotPool,
+        expected: Callable[[FrameHeader], bool],
+        note: Callable[[FrameHeader], None],
+    ) -> None:
         self.pool = pool
         self.back: OutgoingLink | None = None
         """The link that goes the other way: acknowledgements travel on it."""
-        self._compute, self._expected = compute, expected
+        self._compute, self._expected, self._note = compute, expected, note
 
     def allocate(self, header: FrameHeader) -> HeldSlot | None:
         """A free slot; waits for one. None when the stage has ended."""
@@ -64,6 +70,7 @@ class SlotSink:
 
     def frame(self, header: FrameHeader, slot: HeldSlot) -> None:
         """Name the frame to the compute process, and acknowledge it."""
+        self._note(header)
         self._compute.send(Arrived(header, slot.index))
         if self.back is not None:
             self.back.send_ack(Ack(header.key, header.root))
@@ -88,16 +95,20 @@ class StageLinks:
         stage: int,
         nursery: trio.Nursery,
         broken: Callable[[PeerId, str], None],
+        note: Callable[[FrameHeader], None],
     ) -> None:
-        """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before."""
+        """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before.
+
+        ``note`` gets the header of each frame that was sent, or has come whole (trio thread).
+        """
         self.stage = stage
         self._deps, self._compute, self._plan = deps, compute, plan
-        self._nursery, self._broken = nursery, broken
+        self._nursery, self._broken, self._note = nursery, broken, note
         layout = layout_of(spec)
         self._slot_bytes, self._shape = layout.slot_bytes, boundary_shape(spec)
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
-        self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at)) for at in self._neighbours}
+        self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at), note) for at in self._neighbours}
         self._out: dict[int, OutgoingLink] = {}
         self._in: dict[int, IncomingLink[HeldSlot]] = {}
         self._complete = trio.Event()
@@ -129,6 +140,7 @@ class StageLinks:
             return
         view = self._compute.memory.slot(frame.slot, frame.header.payload_bytes)
         link.send(frame.header, view, lambda: self._compute.send(Sent(frame.slot)))
+        self._note(frame.header)
 
     def taken(self, slot: int) -> None:
         """The compute process has read a slot."""

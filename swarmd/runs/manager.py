@@ -10,12 +10,14 @@ from base64 import b64decode
 import trio
 
 from swarmd.children import run_child
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.protocols.statements import RunStatement, sign_run
 from swarmd.runs.blob_exchange import Grant
+from swarmd.runs.collecting import collect_pay, serve_pay
 from swarmd.runs.coordinator import Coordinator
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import load_records, save_record
@@ -42,6 +44,8 @@ class Runs:
         self._records = await load_records(self._deps)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            serve_pay(self._deps, self._is_over, nursery)
+            nursery.start_soon(collect_pay, self._deps)
             task_status.started()
             await trio.sleep_forever()
 
@@ -74,7 +78,8 @@ class Runs:
         self._check_room()
         await self._deps.device.probed.wait()
         answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
-        record = self._record(parse_spec(b64decode(answer["spec"])), answer["run"])
+        spec, budget = parse_spec(b64decode(answer["spec"])), Budget(**answer["budget"])
+        record = self._record(spec, budget, answer["run"])
         await self._begin(record)
         return record
 
@@ -105,11 +110,16 @@ class Runs:
         coordinator.stop(reason)
         return record
 
+    def _is_over(self, run: RunId, lane: int) -> RunRecord | None:
+        """The run, if no term of it is going that pays from this lane."""
+        coordinator = self._running.get(run)
+        return None if coordinator is not None and coordinator.pays(lane) else self._records.get(run)
+
     def _check_room(self) -> None:
         if len(self._running) >= MAX_RUNNING:
             raise Refused(f"this node coordinates {MAX_RUNNING} runs already", hint="wait, or stop one")
 
-    def _record(self, spec: JobSpec, stages: dict[str, int | None]) -> RunRecord:
+    def _record(self, spec: JobSpec, budget: Budget, stages: dict[str, int | None]) -> RunRecord:
         deps = self._deps
         me: PeerId = deps.identity.peer
         created = time.time()
@@ -124,6 +134,7 @@ class Runs:
             created=created,
             min_stages=stages["min_stages"] or 1,
             max_stages=stages["max_stages"],
+            budget=budget,
             grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
         )
 
@@ -140,7 +151,8 @@ class Runs:
         record.state = None
         await save_record(record, self._deps)
         self._records[record.run] = record
-        coordinator = self._running[record.run] = Coordinator(record, self._deps, self._notify, self._needed)
+        coordinator = Coordinator(record, self._deps, self._notify, self._needed, self._nursery)
+        self._running[record.run] = coordinator
         self._deps.events.info(f"run {short(record.run)} ({record.name}) begins, term {record.term}", run=record.run)
         self._nursery.start_soon(self._coordinate, coordinator, record)
 

@@ -17,7 +17,7 @@ from swarmd.compute import messages as compute
 from swarmd.compute.layout import layout_of
 from swarmd.compute.process import GONE, Compute
 from swarmd.protocols.checkpoint import UnitState
-from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, RunFailed, SwarmdError
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
     Accepted,
@@ -39,14 +39,17 @@ from swarmd.protocols.messages import (
     StepDone,
     words,
 )
+from swarmd.protocols.pay_messages import AskRelease, LastReceipts, Terms, VoucherNote
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement, open_plan
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
+from swarmd.runs.earning import Earning
 from swarmd.runs.hosting import free_memory, make_room, needed_blobs
 from swarmd.runs.leases import LEASE_SECONDS, Lease
 from swarmd.runs.links import StageLinks
 from swarmd.runs.orders import Orders
+from swarmd.runs.providing import Post
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS
 
@@ -79,6 +82,7 @@ class Membership:
         self._kept: list[frozenset[BlobHash]] = []
         self._starting = trio.Lock()
         self._orders = Orders(trio.current_time())
+        self._earning = Earning(deps, session)
         self._token = trio.lowlevel.current_trio_token()
         self._to_loop, self._from_compute = trio.open_memory_channel[object](1024)
         self._compute: Compute | None = None
@@ -110,6 +114,7 @@ class Membership:
     async def _say_farewell(self) -> None:
         """We end, not the coordinator: it should not have to guess why."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS), suppress(RemoteError):
+            await self._earning.farewell()
             await self._session.send(
                 Failed(PeerLost.code, "its node ended the stage: its owner stopped it or took it back", "")
             )
@@ -125,6 +130,10 @@ class Membership:
                 return
             if isinstance(message, Heartbeat):
                 await self._session.send(self._beat(message.number))
+            elif isinstance(message, Terms):
+                await self._do(message)  # before a Connect that comes with it
+            elif isinstance(message, VoucherNote | LastReceipts | AskRelease):
+                self._earning.hear(message)
             else:
                 self._nursery.start_soon(self._do, message)
 
@@ -140,7 +149,10 @@ class Membership:
                 await self._tell(await self._computer(), compute.Time(self._offer.spec))
             case Assign(plan=raw, stage=stage):
                 await self._build(open_plan(raw, self._deps.network.id, self._session.remote), stage)
+            case Terms():
+                self._agree(message)
             case Connect() if self._links is not None:
+                self._earning.check()
                 await self._links.connect()
                 await self._session.send(Connected())
             case Begin() if self._links is not None and self._compute is not None:
@@ -148,6 +160,19 @@ class Membership:
                 self._compute.send(compute.Start())
             case _:
                 raise ProtocolViolation(f"{type(message).__name__} came out of turn")
+
+    def _agree(self, terms: Terms) -> None:
+        """A run that pays tells each of its stages how, free ones too."""
+        if self._plan is None or self._links is None:
+            raise ProtocolViolation("terms for no stage")
+        payer, stage = self._session.remote, self._links.stage
+        post = Post(payer=payer, plan=self._plan, stage=stage, spec=self._spec, start=self._step)
+        self._earning.begin(terms, post)
+        self._lease.lane = terms.lane
+        self._nursery.start_soon(self._earning.serve, self._unpaid)
+
+    async def _unpaid(self, error: SwarmdError) -> None:
+        await self._fail(error.code, error.message)
 
     async def _computer(self) -> Compute:
         async with self._starting:
@@ -180,7 +205,9 @@ class Membership:
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
         computer = await self._computer()
-        self._links = StageLinks(self._deps, computer, self._spec, plan, stage, self._nursery, self._broken_link)
+        self._links = StageLinks(
+            self._deps, computer, self._spec, plan, stage, self._nursery, self._broken_link, self._earning.note
+        )
         self._deps.desk.open(plan.run, self._links)
         await self._tell(
             computer,
@@ -228,6 +255,7 @@ class Membership:
                 case compute.Stepped(step, loss, norms, work):
                     self._step, self._work = step, work
                     await self._session.send(StepDone(step, loss, norms))
+                    await self._earn(step, loss)
                 case compute.Scored(step, loss):
                     await self._session.send(Evaluated(step, loss))
                 case compute.Stored(step, units):
@@ -244,6 +272,16 @@ class Membership:
                     await self._fail(RunFailed.code, "the compute process ended")
                 case _:
                     raise ProtocolViolation(f"the compute process said {type(message).__name__}")
+
+    async def _earn(self, step: int, loss: str | None) -> None:
+        """Sign what is due with this step; a stage that is owed too much says so, and ends."""
+        try:
+            await self._earning.stepped(step, loss)
+        except Refused as refusal:
+            await self._earning.farewell()
+            await self._fail(refusal.code, refusal.message)
+            self._released = True
+            self._nursery.cancel_scope.cancel()
 
     async def _keep(self, units: tuple[UnitState, ...]) -> None:
         """Grant the newest checkpoints and the one being fetched; delete the rest: the coordinator has them."""

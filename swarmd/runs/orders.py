@@ -9,12 +9,15 @@ from __future__ import annotations
 from swarmd.protocols.errors import PeerLost, ProtocolViolation
 from swarmd.protocols.messages import Assign, Begin, Connect, Heartbeat, Probe, Release
 from swarmd.protocols.pacing import RateLimit
+from swarmd.protocols.pay_messages import AskRelease, LastReceipts, Terms, VoucherNote
 
 HEARTBEATS = (5.0, 60)
 """A second in the long run, and at once: a coordinator sends one a second, a slow network several together."""
+VOUCHERS = (5.0, 60)
 PREPARE_SECONDS = 900.0
 """A lease ends when training has not begun by then."""
-_ORDER: tuple[type[object], ...] = (Probe, Assign, Connect, Begin)
+_ORDER: tuple[type[object], ...] = (Probe, Assign, Terms, Connect, Begin)
+_AT_THE_END: tuple[type[object], ...] = (LastReceipts, AskRelease)
 
 
 class Orders:
@@ -22,15 +25,21 @@ class Orders:
 
     def __init__(self, now: float) -> None:
         self._heartbeats: RateLimit[None] = RateLimit(*HEARTBEATS)
+        self._vouchers: RateLimit[None] = RateLimit(*VOUCHERS)
         self._begin_by = now + PREPARE_SECONDS
-        self._asked = 0
+        self._asked = self._ending = 0
 
     def check(self, message: object, now: float) -> None:
         """Raises ProtocolViolation for what no honest coordinator says now; PeerLost when it never begins."""
         if isinstance(message, Heartbeat):
             self._check_patience(now)
+        elif isinstance(message, VoucherNote):
+            if not self._vouchers.allow(None, now):
+                raise ProtocolViolation("too many vouchers")
+        elif type(message) in _AT_THE_END:
+            self._ending = _next(message, _AT_THE_END, self._ending)
         elif not isinstance(message, Release):
-            self._check_order(message)
+            self._asked = _next(message, _ORDER, self._asked)
 
     def _check_patience(self, now: float) -> None:
         if not self._heartbeats.allow(None, now):
@@ -38,8 +47,9 @@ class Orders:
         if now > self._begin_by and self._asked < len(_ORDER):
             raise PeerLost(f"training did not begin within {PREPARE_SECONDS:.0f} s")
 
-    def _check_order(self, message: object) -> None:
-        place = _ORDER.index(type(message)) if type(message) in _ORDER else -1
-        if place < self._asked:
-            raise ProtocolViolation(f"{type(message).__name__} came out of turn")
-        self._asked = place + 1
+
+def _next(message: object, order: tuple[type[object], ...], asked: int) -> int:
+    place = order.index(type(message)) if type(message) in order else -1
+    if place < asked:
+        raise ProtocolViolation(f"{type(message).__name__} came out of turn")
+    return place + 1

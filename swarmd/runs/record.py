@@ -11,6 +11,7 @@ from math import fsum, sqrt
 from pathlib import Path
 
 from swarmd.blobs import BlobStore
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
 from swarmd.protocols.ids import BlobHash, PeerId, RunId
 from swarmd.protocols.messages import Accepted, Beat, Profiled, StepDone
@@ -46,6 +47,20 @@ class KeptCheckpoint:
         return self.blobs | {self.manifest}
 
 
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run costs, over all its terms; micro-credits."""
+
+    estimate: int
+    """If the plan in force goes to the last step; what was spent where there is none."""
+    spent: int
+    """Vouchers signed."""
+    locked: int
+    """Set aside in lanes that are not settled."""
+    left: int
+    """Of the budget, after what was spent."""
+
+
 @dataclass(slots=True)
 class MemberRecord:
     """What one member told us."""
@@ -73,6 +88,9 @@ class RunRecord:
     min_stages: int
     max_stages: int | None
     grant: Grant
+    budget: Budget = field(default_factory=Budget)
+    spending: Spending | None = None
+    """None for a run without a budget."""
     term: int = 1
     start: BlobHash | None = None
     """The checkpoint this term begins from."""

@@ -13,7 +13,7 @@ from typing import Any
 from swarmd.paths import Paths
 from swarmd.protocols.control import RunView, as_json
 from swarmd.protocols.errors import SwarmdError
-from tests.cli import snapshots
+from tests.cli import credit_snapshots, snapshots
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | Iterable[dict[str, Any]]]
 
@@ -79,6 +79,7 @@ def usual_answers() -> dict[str, Answer]:
         "logs": lambda _: [as_json(event) for event in snapshots.events()],
         "watch": lambda _: [as_json(snapshots.snapshot(view)) for view in (snapshots.training(), snapshots.done())],
         "stop": lambda _: {"run": snapshots.RUN},
+        "invoice": lambda _: as_json(credit_snapshots.unpaid()),
         "shutdown": lambda _: {},
     }
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from swarmd.cli.views import Screen, render
 from swarmd.protocols.control import RunView
-from tests.cli import snapshots
+from tests.cli import credit_snapshots, snapshots
 
 FOLDER = Path(__file__).parent / "golden"
 SIZES = ((100, 30), (140, 40), (60, 15))
@@ -21,6 +21,7 @@ RUNS: dict[str, RunView | None] = {
     "training": snapshots.training(),
     "failed": snapshots.failed(),
     "done": snapshots.done(),
+    "paid": credit_snapshots.paid_run(),
 }
 SPEEDS = tuple(11_000.0 + 40 * abs(step % 50 - 25) for step in range(120))
 

@@ -21,12 +21,14 @@ import pytest
 from swarmd.cli.demo import __main__ as program
 from swarmd.cli.demo import children
 from swarmd.cli.demo.__main__ import main
+from swarmd.cli.demo.credits import Credits
 from swarmd.cli.demo.score import Score, as_object, card, nodes_of, stages_of
 from swarmd.cli.demo.show import replace_line, show_for
 from swarmd.cli.demo.swarm import local_swarm
 from swarmd.paths import Paths
 from swarmd.protocols.errors import DaemonUnreachable, NotFound, StateError
 from swarmd.protocols.jobfile import parse_job
+from swarmd.protocols.ledger.amounts import MICRO
 from tests.cli import snapshots
 from tests.cli.fake_daemon import FakeDaemon, watched
 from tests.e2e.daemons import until
@@ -53,6 +55,14 @@ SCORE = Score(
     sample="The cat.",
     model_dir="/tmp/model",
     orphans=0,
+    credits=Credits(
+        genesis="cd" * 32,
+        supply=1_000_000_000,
+        invoiced=3_901_234,
+        receipted=3_901_234,
+        paid=3_901_234,
+        heads_equal=True,
+    ),
 )
 CARD = """\
   swarm           3 nodes, 3 stages, 1.54 M parameters
@@ -60,26 +70,36 @@ CARD = """\
   a bigram table  2.356 nats
   the plain loop  2.012 nats: the same file, bit for bit
   speed           1,500 tokens/s, 75% of what 2 plain loops would give
+  credits         3.901234 invoiced, receipted and paid; the books balance on every node
   it writes       The cat.
   model           /tmp/model
   left running    nothing"""
 
 
-def test_the_card_says_all_in_eight_lines() -> None:
+def test_the_card_says_all_in_nine_lines() -> None:
     assert card(SCORE) == CARD
 
 
 def test_the_card_hides_no_failure() -> None:
-    text = card(replace(SCORE, bit_identical=False, orphans=2, ceiling_tokens_per_s=0.0))
+    credits = replace(SCORE.credits, paid=1_000_000, supply=999_000_000, heads_equal=False)
+    text = card(replace(SCORE, bit_identical=False, orphans=2, ceiling_tokens_per_s=0.0, credits=credits))
     assert "2.012 nats: NOT the same bits" in text
     assert "left running    2 processes" in text
     assert "0% of what 2 plain loops would give" in text
+    assert "books do NOT balance: 3.901234 invoiced, 3.901234 receipted, 1 paid, supply 999 of 1,000" in text
+    assert "the nodes do not agree" in text
 
 
 @pytest.mark.parametrize("flaw", [{"state": "failed"}, {"bit_identical": False}, {"orphans": 1}])
 def test_one_flaw_is_enough_to_fail(flaw: dict[str, Any]) -> None:
     assert SCORE.good
     assert not replace(SCORE, **flaw).good
+
+
+@pytest.mark.parametrize("flaw", ["supply", "invoiced", "receipted", "paid", "heads_equal"])
+def test_one_sum_that_differs_is_enough_to_fail(flaw: str) -> None:
+    wrong = not SCORE.credits.heads_equal if flaw == "heads_equal" else getattr(SCORE.credits, flaw) + 1
+    assert not replace(SCORE, credits=replace(SCORE.credits, **{flaw: wrong})).good
 
 
 def test_stages_say_who_holds_which_layers_and_why() -> None:
@@ -105,6 +125,16 @@ def test_the_built_in_job_has_as_many_stages_as_nodes(tmp_path: Path, steps: int
     job = parse_job(program._job(Namespace(job=None, steps=steps, nodes=3), tmp_path).read_text(), "demo.toml")
     assert (job.schedule.steps, job.run.min_stages, job.model.layers) == (expected, 3, program.MAX_NODES)
     assert job.data.embedded
+    assert (job.budget.max_credits, job.budget.max_price) == (program.BUDGET * MICRO, program.PRICE)
+
+
+def test_nodes_ask_nothing_of_a_job_without_a_budget(tmp_path: Path) -> None:
+    job = program._job(Namespace(job=None, steps=1, nodes=2), tmp_path)
+    assert program._price(job) == program.PRICE
+    job.write_text(job.read_text().partition("[budget]")[0])
+    assert program._price(job) == 0
+    job.write_text("no job")
+    assert program._price(job) == program._price(tmp_path / "missing") == 0
 
 
 def test_a_job_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -236,6 +266,7 @@ def test_a_demo_trains_the_plain_loop_s_model_and_leaves_nothing_running(folder:
     assert score["seconds"] > 0
     assert score["sample"].startswith("The ")
     check_nodes(score)
+    check_credits(score["credits"])
     assert not (Path(score["model_dir"]).parent / "nodes").exists()
 
 
@@ -250,6 +281,13 @@ def check_nodes(score: dict[str, Any]) -> None:
     assert first["bytes_sent"] == last["bytes_received"] > 0
     assert last["bytes_sent"] == first["bytes_received"] > 0
     assert first["peer"] != last["peer"]
+
+
+def check_credits(found: dict[str, Any]) -> None:
+    assert found["supply"] == 1_000 * MICRO
+    assert found["invoiced"] == found["receipted"] == found["paid"] > 0
+    assert found["heads_equal"] is True
+    assert len(found["genesis"]) == 64
 
 
 def sha256(model: Path) -> str:

@@ -225,7 +225,7 @@ def test_jobs_show(cli: Cli, daemon: FakeDaemon) -> None:
     out = cli("jobs", "show", SHORT).out
     for text in (snapshots.RUN, "held out", "sha256 abab", "most memory", "7.34 M"):
         assert text in out
-    assert daemon.asked == [("job", {"run": SHORT})]
+    assert daemon.asked == [("job", {"run": SHORT}), ("invoice", {"run": snapshots.RUN})]
     assert json.loads(cli("jobs", "show", SHORT, "--json").out)["state"] == "done"
 
 

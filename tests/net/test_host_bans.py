@@ -7,7 +7,7 @@ import hashlib
 import trio
 from libp2p.peer.id import ID
 
-from swarmd.net.host.bans import BAN_SECONDS, OFFENCES, Bans
+from swarmd.net.bans import BAN_SECONDS, OFFENCES, Bans
 from swarmd.net.host.walk import Walk
 
 
@@ -24,6 +24,14 @@ def test_a_peer_is_banned_at_one_offence_too_many_and_for_a_while() -> None:
 def test_a_banned_peer_is_not_banned_again() -> None:
     bans = Bans()
     assert sum(bans.offend("a", 0.0) for _ in range(5 * OFFENCES)) == 1
+
+
+def test_a_peer_can_be_banned_at_once() -> None:
+    bans = Bans()
+    assert bans.ban("a", 0.0)
+    assert not bans.ban("a", 1.0)
+    assert bans.banned("a", BAN_SECONDS - 1)
+    assert not bans.banned("a", BAN_SECONDS)
 
 
 def test_an_offence_now_and_then_bans_nobody() -> None:

@@ -7,6 +7,7 @@ from swarmd.scheduler.run import (
     Dismiss,
     Ended,
     Event,
+    Funded,
     Gather,
     Lost,
     MakePlan,
@@ -106,6 +107,32 @@ def test_members_without_a_stage_are_dismissed_when_the_plan_is_made() -> None:
     state, _ = plan(after(state, *moved(Standing.PROBED, A, B, C)), 0.0)
     _, actions = plan(after(state, Planned((C, A))), 0.0)
     assert actions == (Dismiss((B,)), Tell(Phase.LOADING, (C, A)))
+
+
+def loading(*peers: PeerId, funded: bool) -> RunState:
+    state, _ = plan(after(begin(*peers), *moved(Standing.ACCEPTED, *peers)), 0.0)
+    state, _ = plan(after(state, *moved(Standing.PROBED, *peers)), 0.0)
+    return plan(after(state, Planned(peers, funded=funded)), 0.0)[0]
+
+
+def test_stages_connect_only_once_the_credits_for_them_are_set_aside() -> None:
+    state, actions = plan(after(loading(A, B, funded=False), *moved(Standing.READY, A, B)), 1.0)
+    assert (state.phase, actions) == (Phase.FUNDING, ())
+    assert "certified" in state.reason
+    assert plan(state, 2.0) == (state, ())
+    state, actions = plan(after(state, Funded()), 3.0)
+    assert (state.phase, state.reason, actions) == (Phase.CONNECTING, "", (Tell(Phase.CONNECTING, (A, B)),))
+
+
+def test_credits_that_are_set_aside_while_stages_load_hold_nobody_up() -> None:
+    state = after(loading(A, funded=False), Funded(), *moved(Standing.READY, A))
+    assert plan(state, 1.0)[0].phase is Phase.CONNECTING
+
+
+def test_credits_that_are_never_set_aside_end_the_run() -> None:
+    state, _ = plan(after(loading(A, funded=False), *moved(Standing.READY, A)), 0.0)
+    state, _ = plan(after(state, Said(A), now=300.0), 300.0)
+    assert (state.phase, state.reason) == (Phase.FAILED, "funding took longer than 300 s")
 
 
 def test_a_lost_stage_ends_the_run_and_says_which() -> None:

@@ -18,10 +18,13 @@ from urllib.request import urlopen
 import pytest
 
 from swarmd import __version__
-from swarmd.__main__ import main
+from swarmd.__main__ import _greet, main
 from swarmd.cli.client import call, stream
 from swarmd.config import DEFAULT_METRICS_PORT
+from swarmd.founding import Plan, found_network
+from swarmd.identity import identity_of
 from swarmd.log import configure_log
+from swarmd.network import save_network
 from swarmd.node import _reason
 from swarmd.paths import Paths
 from swarmd.protocols.errors import NotFound, StateError, UsageError
@@ -143,6 +146,13 @@ def test_a_person_is_told_what_to_type_next(paths: Paths, capsys: pytest.Capture
     here = f"swarmd --state-dir {paths.state_dir}"
     assert f"next: {here} status, {here} train JOB.toml" in out
     assert out.endswith("swarmd has left the swarm in order\n")
+
+
+def test_on_a_network_of_ones_own_a_person_is_told_of_invites(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    save_network(paths, found_network(identity_of(bytes(32)).peer, Plan(name="home")))
+    _greet(("/ip4/192.0.2.7/tcp/4801/p2p/PEER",), paths)
+    here = f"swarmd --state-dir {paths.state_dir}"
+    assert f"it is on the network home; invite others with: {here} network invite" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from swarmd.net.counters import Counters
 from swarmd.net.host.guard import Gate, LibraryHandler
 from swarmd.net.host.negotiation import BoundedReader, request
 from swarmd.net.host.swarm import BoundedSwarm
+from swarmd.protocols.ids import PeerId
 
 NEGOTIATION = 8.0
 """Seconds for agreeing on a stream's protocol."""
@@ -87,9 +88,18 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
             return
         await handler(net_stream)
 
+    def ban(self, peer: PeerId) -> None:
+        """Close a peer's connections, and let it make none for a while."""
+        if self._network.bans.ban(peer, trio.current_time()):
+            self._throw_out(ID.from_base58(peer))
+
     def _offended(self, peer: ID) -> None:
-        if self.tasks is not None and self._network.bans.offend(peer.to_base58(), trio.current_time()):
-            self.counters.add("peers_banned")
+        if self._network.bans.offend(peer.to_base58(), trio.current_time()):
+            self._throw_out(peer)
+
+    def _throw_out(self, peer: ID) -> None:
+        self.counters.add("peers_banned")
+        if self.tasks is not None:
             self.tasks.start_soon(self._network.close_peer, peer)
 
     def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:

@@ -56,7 +56,9 @@ async def open_host(
                 host.tasks = nursery
                 try:
                     await _listen(swarm, addresses)
-                    yield HostTransport(host), records
+                    transport = HostTransport(host)
+                    nursery.start_soon(transport.gossip.run)
+                    yield transport, records
                 except Exception as error:  # noqa: BLE001 - raised below, outside the nurseries that would wrap it
                     failure = error
                 finally:

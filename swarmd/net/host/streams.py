@@ -12,6 +12,7 @@ from multiaddr.exceptions import Error as MultiaddrError
 from swarmd.net.host.addresses import listening
 from swarmd.net.host.basic import GuardedHost, NotSpoken
 from swarmd.net.host.sockets import address_of
+from swarmd.net.stream_gossip import StreamGossip
 from swarmd.net.transport import Handler, StreamLimits
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused
 from swarmd.protocols.ids import PeerId, public_key_of, short
@@ -61,11 +62,17 @@ class HostTransport:
     def __init__(self, host: GuardedHost) -> None:
         self._host = host
         self._swarm = host.get_network()
+        self._gossip = StreamGossip(self, host.counters, host.ban)
 
     @property
     def peer_id(self) -> PeerId:
         """Who we are."""
         return PeerId(self._host.get_id().to_base58())
+
+    @property
+    def gossip(self) -> StreamGossip:
+        """Messages to everybody; its ``run`` must run."""
+        return self._gossip
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddresses we listen on; a wildcard is spelled out as this machine's addresses."""

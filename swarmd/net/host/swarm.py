@@ -17,9 +17,9 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
+from swarmd.net.bans import Bans
 from swarmd.net.counters import Counters
 from swarmd.net.host.admission import MOST_CONNECTIONS, Admission
-from swarmd.net.host.bans import Bans
 from swarmd.net.host.dial import AddressBook, first_to_answer
 from swarmd.net.host.frames import PROTOCOL
 from swarmd.net.host.muxer import Muxer
@@ -131,6 +131,8 @@ class BoundedSwarm(Swarm):  # type: ignore[misc]
     async def _dial_once(self, peer_id: ID, addresses: tuple[str, ...]) -> dict[str, str]:
         if self._live(peer_id):
             return {}
+        if self.bans.banned(peer_id.to_base58(), trio.current_time()):
+            raise SwarmException("it broke our rules: it is left alone for a while")
 
         async def attempt(address: str) -> None:
             await self._dial_addr_single_attempt(Multiaddr(address), peer_id)

@@ -21,7 +21,11 @@ class Bans:
 
     def offend(self, peer: str, now: float) -> bool:
         """Note an offence; whether it is the one that gets the peer banned."""
-        if self.banned(peer, now) or self._offences.allow(peer, now):
+        return not self.banned(peer, now) and not self._offences.allow(peer, now) and self.ban(peer, now)
+
+    def ban(self, peer: str, now: float) -> bool:
+        """Throw a peer out from now on; whether it was not banned already."""
+        if self.banned(peer, now):
             return False
         self._until[peer] = now + BAN_SECONDS
         if len(self._until) > _MOST_BANNED:

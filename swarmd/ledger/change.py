@@ -1,0 +1,102 @@
+"""The operator's change of committee: name the members, have the old ones hand over, tell everybody."""
+
+from __future__ import annotations
+
+import trio
+
+from swarmd.ledger.asking import Asking
+from swarmd.ledger.deps import LedgerDeps
+from swarmd.ledger.serving import hello
+from swarmd.ledger.wallet import Wallet
+from swarmd.protocols.errors import ProtocolViolation, Refused, RemoteError, UsageError
+from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.ledger.committee import Committee
+from swarmd.protocols.ledger.genesis import Member
+from swarmd.protocols.ledger.handover import (
+    CommitteeChange,
+    Handover,
+    Succession,
+    change_id,
+    check_handover,
+    sign_change,
+)
+from swarmd.protocols.ledger.messages import AskHandover, HandedOver, Summary
+
+
+async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Member, ...]) -> Committee:
+    """Let these members vote from now on. It can be called again after a failure, with the same members.
+
+    Raises:
+        UsageError: we are not the network's operator, or no committee can have these members.
+        Refused: not enough members of the committee that votes now hand over; says who does not, and why.
+        RemoteError: a member handed over, and its report cannot be fetched.
+    """
+    parts, replica = wallet.parts, wallet.replica
+    if deps.identity.peer != deps.genesis.operator:
+        raise UsageError("only the network's operator changes its committee", hint="run this on the operator's node")
+    now = replica.committee
+    change = sign_change(_change(now, members), replica.network, deps.identity.peer, deps.identity.sign)
+    handovers = await _collect(wallet, change, now)
+    for handover in handovers:
+        await parts.reports.fetch(handover)
+    committee = await wallet.keeper.take_succession(Succession(change, handovers))
+    await _tell(deps, wallet, {*now.peers, *(member.peer for member in members)})
+    return committee or replica.committee
+
+
+def _change(now: Committee, members: tuple[Member, ...]) -> CommitteeChange:
+    ordered = tuple(sorted(members, key=lambda member: member.peer))
+    try:
+        return CommitteeChange(now.number + 1, now.hash, ordered)
+    except ValueError as error:
+        raise UsageError(f"these cannot be a committee: {error}", hint="name each member once") from error
+
+
+async def _collect(wallet: Wallet, change: bytes, now: Committee) -> tuple[Handover, ...]:
+    """Hand-overs of a quorum, by member."""
+    given: dict[PeerId, Handover] = {}
+    reasons: dict[PeerId, str] = {}
+
+    async def ask(member: PeerId) -> None:
+        try:
+            given[member] = await _ask(wallet, member, change)
+        except RemoteError as error:
+            reasons[member] = error.message
+
+    async with trio.open_nursery() as nursery:
+        for member in now.peers:
+            nursery.start_soon(ask, member)
+    if not now.has_quorum(given):
+        why = "; ".join(f"{short(peer)}: {reason}" for peer, reason in sorted(reasons.items()))
+        raise Refused(
+            f"members of weight {now.weight_of(given)} handed over, {now.quorum} is needed. {why}",
+            hint="try again with the same members when more of them answer",
+        )
+    return tuple(given[member] for member in sorted(given))
+
+
+async def _ask(wallet: Wallet, member: PeerId, change: bytes) -> Handover:
+    parts = wallet.parts
+    if member == wallet.account:
+        return (await parts.succession.ask(member, AskHandover(change))).handover
+    answer = await parts.asking.member(member, AskHandover(change), HandedOver)
+    if answer.handover.member != member or answer.handover.change != change_id(change, wallet.replica.network):
+        raise ProtocolViolation("it answered with another hand-over than was asked for")
+    check_handover(answer.handover, wallet.replica.network)
+    return answer.handover
+
+
+async def _tell(deps: LedgerDeps, wallet: Wallet, members: set[PeerId]) -> None:
+    """Whoever hears a hello of a newer committee than its own asks for the change at once."""
+    asking: Asking = wallet.parts.asking
+    peers = members | set(deps.peers())
+    async with trio.open_nursery() as nursery:
+        for peer in sorted(peers - {wallet.account}):
+            nursery.start_soon(_greet, wallet, asking, peer)
+
+
+async def _greet(wallet: Wallet, asking: Asking, peer: PeerId) -> None:
+    try:
+        await asking.member(peer, hello(wallet.keeper), Summary)
+    except RemoteError:
+        wallet.keeper.counters["peers_unhelpful"] += 1

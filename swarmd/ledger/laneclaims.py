@@ -1,0 +1,84 @@
+"""Claim certificates on open lanes: the committee's word that a voucher is covered.
+
+Votes for a lane's claim may be asked for again at any time, so nothing of this is kept on disk.
+"""
+
+from __future__ import annotations
+
+from swarmd.ledger.asking import Asking
+from swarmd.ledger.closing import OPEN
+from swarmd.ledger.collect import Collector
+from swarmd.ledger.keeper import Keeper
+from swarmd.protocols.errors import NotYet, SwarmdError
+from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.ledger.messages import AskClaimVote
+from swarmd.protocols.ledger.votes import Certificate, ClaimVote, Vote, certificate_of
+from swarmd.protocols.ledger.vouchers import Voucher, open_voucher
+
+
+class LaneClaims:
+    """The newest certificate for each open lane that pays us."""
+
+    def __init__(self, keeper: Keeper, asking: Asking, collector: Collector) -> None:
+        self._keeper, self._asking, self._collector = keeper, asking, collector
+        self._store = keeper.deps.job_store
+        self._certified: dict[tuple[PeerId, int], Certificate] = {}
+
+    def of(self, payer: PeerId) -> tuple[Certificate, ...]:
+        """Those on lanes of a payer that are open still."""
+        state = self._keeper.replica.state(payer)
+        gone = [key for key in self._certified if key[0] == payer and state.lane(key[1]) is None]
+        for key in gone:
+            del self._certified[key]
+        return tuple(certificate for key, certificate in self._certified.items() if key[0] == payer)
+
+    def total(self, payer: PeerId, lane: int) -> int:
+        """What the certificate for a lane says; 0 without one."""
+        certificate = self._certified.get((payer, lane))
+        return claimed(certificate) if certificate is not None else 0
+
+    async def know(self, payer: PeerId, lane: int) -> None:
+        """Be sure that the lane's opening is known here. Raises NotYet."""
+        if self._keeper.replica.state(payer).lanes_opened < lane:
+            await self._asking.find_head(payer)
+        if self._keeper.replica.state(payer).lanes_opened < lane:
+            raise NotYet(f"lane {lane} of {short(payer)} is not certified yet, as far as it is known here")
+
+    async def certify(self, voucher: Voucher, raw: bytes) -> None:
+        """Get a certificate for a voucher; none is needed if its lane is settled. Raises Refused."""
+        payer, lane, total = voucher.payer, voucher.lane, voucher.total
+        if self._keeper.replica.state(payer).lane(lane) is None or self.total(payer, lane) >= total:
+            return
+
+        def ask() -> AskClaimVote:
+            head = self._keeper.replica.head(payer)
+            return AskClaimVote(raw, head.raw if head else b"")
+
+        def fits(vote: Vote) -> bool:
+            return isinstance(vote, ClaimVote) and (vote.payer, vote.lane, vote.total) == (payer, lane, total)
+
+        ballots = await self._collector.certify(ask, fits)
+        self._certified[payer, lane] = certificate_of(ballots.in_order())
+
+    async def again(self, payer: PeerId) -> None:
+        """Have certificates for what was claimed of this payer's lanes before: a claim's total covers that too."""
+        if not self._ahead(payer):
+            return
+        for record in await self._store.lanes(role="provider", state=OPEN):
+            if record.payer == payer and record.voucher:
+                try:
+                    await self.certify(open_voucher(record.voucher, self._keeper.replica.network), record.voucher)
+                except SwarmdError as error:
+                    words = f"lane {record.lane} of {short(payer)} is not claimed: {error.message}"
+                    self._keeper.deps.events.warning(words, run=record.run)
+
+    def _ahead(self, payer: PeerId) -> bool:
+        """Whether more was claimed than the payer's own counters and our certificates cover."""
+        us, replica = self._keeper.account, self._keeper.replica
+        covered = replica.state(payer).sent_to(us) + sum(map(claimed, self.of(payer)))
+        return replica.state(us).received_from(payer) > covered or bool(self.of(payer))
+
+
+def claimed(certificate: Certificate) -> int:
+    """The total that a claim certificate is for."""
+    return certificate.vote.total if isinstance(certificate.vote, ClaimVote) else 0

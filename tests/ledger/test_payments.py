@@ -1,0 +1,35 @@
+"""Payments: certified by a committee, claimed by themselves, final."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from swarmd.protocols.errors import UsageError
+from swarmd.protocols.ledger.entry import Pay
+from tests.ledger.nodes import CREDIT, genesis_of, ledger_swarm
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_payment_is_certified_and_claimed(tmp_path: Path, ledger_clock: trio.testing.MockClock) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(4)) as swarm:
+        one, two, *_ = await swarm.add_all(4)
+        signed = await one.wallet.write((Pay(two.peer, 10 * CREDIT),), note="for the cake")
+        assert signed.entry.seq == 1
+        await two.until(lambda: two.balance == 10 * CREDIT)
+        await swarm.settled()
+        assert one.balance == 990 * CREDIT
+        assert all(node.wallet.replica.supply().total == 1000 * CREDIT for node in swarm.nodes.values())
+        assert (await one.wallet.explain("1")).note == "for the cake"
+
+
+async def test_a_payment_beyond_the_balance_is_not_signed(tmp_path: Path, ledger_clock: trio.testing.MockClock) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(1)) as swarm:
+        one, two = await swarm.add_all(2)
+        with pytest.raises(UsageError, match="too small"):
+            await one.wallet.write((Pay(two.peer, 1001 * CREDIT),))
+        assert await one.wallet.history() == ()

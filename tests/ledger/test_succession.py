@@ -1,0 +1,105 @@
+"""From one committee to the next, with payments under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from swarmd.ledger.change import change_committee
+from swarmd.ledger.wallet import LaneAsk
+from swarmd.protocols.errors import Refused, UsageError
+from swarmd.protocols.ledger.entry import Pay
+from swarmd.protocols.ledger.genesis import Member
+from tests.ledger.nodes import CREDIT, EPOCH, RUN, genesis_of, identity, ledger_swarm
+
+pytestmark = pytest.mark.slow
+
+
+def members(*numbers: int) -> tuple[Member, ...]:
+    return tuple(Member(identity(number).peer, 1) for number in numbers)
+
+
+async def test_the_committee_changes_while_payments_go_on(tmp_path: Path, ledger_clock: trio.testing.MockClock) -> None:
+    grants = {1: 1000, 2: 1000, 8: 1000}
+    async with ledger_swarm(tmp_path, genesis_of(4, grants=grants, operator=1)) as swarm:
+        nodes = await swarm.add_all(8)
+        payers = [swarm[1], swarm[2], swarm[8]]
+
+        async def traffic() -> None:
+            for _ in range(5):
+                for payer in payers:
+                    await payer.wallet.write((Pay(swarm[7].peer, CREDIT),), wait=False)
+                await trio.sleep(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(traffic)
+            await trio.sleep(2)
+            committee = await change_committee(swarm[1].deps, swarm[1].wallet, members(3, 4, 5, 6))
+        assert committee.number == 1
+        assert set(committee.peers) == {identity(n).peer for n in (3, 4, 5, 6)}
+        await swarm.settled()
+        assert swarm[7].balance == 15 * CREDIT
+        assert all(node.wallet.replica.committee.number == 1 for node in nodes)
+        assert not any(node.wallet.replica.proofs() for node in nodes)
+        again = await change_committee(swarm[1].deps, swarm[1].wallet, members(1, 2, 5, 6))
+        assert again.number == 2
+        await swarm[8].wallet.write((Pay(swarm[7].peer, CREDIT),))
+        await swarm.settled()
+
+
+async def test_what_the_former_committee_voted_for_binds_the_next(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    """An entry that two members voted for, and a lane claim, come through a change of all members."""
+    async with ledger_swarm(tmp_path, genesis_of(4, grants={7: 1000}, operator=7)) as swarm:
+        await swarm.add_all(8)
+        payer, provider = swarm[7], swarm[8]
+        await payer.wallet.open_lanes(RUN, (LaneAsk(provider.peer, 50 * CREDIT),), int(EPOCH) + 90_000)
+        await provider.wallet.claim_lane(payer.peer, 1, payer.voucher(provider.peer, 1, 20 * CREDIT))
+        await swarm.settled()
+        await swarm[3].stop()
+        await swarm[4].stop()
+        signed = await payer.wallet.write((Pay(provider.peer, CREDIT),), wait=False)
+        await trio.sleep(5)
+        with pytest.raises(Refused, match="members of weight 2 handed over, 3 is needed"):
+            await change_committee(payer.deps, payer.wallet, members(5, 6, 8))
+        await swarm.add(3)
+        await change_committee(payer.deps, payer.wallet, members(5, 6, 8))
+        await swarm.add(4)
+        await swarm.settled()
+        head = payer.wallet.replica.head(payer.peer)
+        assert head is not None
+        assert head.signed.id == signed.id
+        voucher = payer.voucher(provider.peer, 1, 20 * CREDIT)
+        paid = await payer.wallet.settle_lane(1, voucher, provider.release(payer.peer, 1, 20 * CREDIT))
+        assert paid == 20 * CREDIT
+        await swarm.settled()
+        assert (payer.balance, provider.balance) == (979 * CREDIT, 21 * CREDIT)
+
+
+async def test_only_the_operator_changes_the_committee(tmp_path: Path, ledger_clock: trio.testing.MockClock) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(1)) as swarm:
+        _, two = await swarm.add_all(2)
+        with pytest.raises(UsageError, match="only the network's operator"):
+            await change_committee(two.deps, two.wallet, members(2))
+
+
+async def test_a_member_that_was_away_catches_up_with_the_committees(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(4)) as swarm:
+        one, two, three, four = await swarm.add_all(4)
+        await four.stop()
+        await change_committee(one.deps, one.wallet, members(1, 2, 3, 5))
+        await swarm.add(5)
+        await swarm.settled()
+        await change_committee(one.deps, one.wallet, members(1, 2, 4, 5))
+        await three.stop()
+        four = await swarm.add(4)
+        await two.until(lambda: four.wallet.replica.committee.number == 2)
+        await one.wallet.write((Pay(two.peer, CREDIT),))
+        await swarm.settled()
+        assert two.balance == CREDIT
