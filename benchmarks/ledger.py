@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarmd.cli.client import call
-from swarmd.identity import Identity, load_identity
+from swarmd.identity import Identity, load_or_create_identity
 from swarmd.ledger.ledgerdb import LedgerStore, serve_ledger_store
 from swarmd.network import Network, save_network
 from swarmd.paths import Paths
@@ -149,7 +151,8 @@ async def join(folder: Path, accounts: int) -> dict[str, float]:
     paths = [Paths(folder / name) for name in ("knows", "joins")]
     for each in paths:
         each.state_dir.mkdir(parents=True, mode=0o700)
-    identity: Identity = load_identity(paths[0])
+    identity: Identity = load_or_create_identity(paths[0])
+    load_or_create_identity(paths[1])
     bank = Bank(tuple(new_key() for _ in range(4)), Key(identity.peer, identity.sign))
     heads = bank.spread([new_key() for _ in range(accounts)])
     for each in paths:
@@ -161,9 +164,9 @@ async def join(folder: Path, accounts: int) -> dict[str, float]:
 
 def measure_join(paths: list[Paths], accounts: int) -> dict[str, float]:
     """Start both daemons; the second gets the first one's address."""
-    with daemon(paths[0]), daemon(paths[1], str(answer(paths[0], "status")["addresses"][0])):
+    with daemon(paths[0], free_port()), daemon(paths[1], port := free_port(), first_address(paths[0])):
         began = time.monotonic()
-        while answer(paths[1], "ledger").get("accounts", 0) < accounts:
+        while known_accounts(port) < accounts:
             if time.monotonic() - began > JOIN_SECONDS:
                 raise SystemExit(f"the joiner does not have all accounts after {JOIN_SECONDS:.0f} s")
             time.sleep(0.1)
@@ -172,10 +175,30 @@ def measure_join(paths: list[Paths], accounts: int) -> dict[str, float]:
     return {"accounts": accounts, "seconds": round(took, 2), "same_root": same}
 
 
+def known_accounts(port: int) -> int:
+    """Accounts a daemon knows, by its metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return next((int(float(line.split()[1])) for line in lines if line.startswith("swarmd_ledger_accounts ")), 0)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def first_address(paths: Paths) -> str:
+    """Where a daemon can be dialled."""
+    return str(answer(paths, "status")["addresses"][0])
+
+
 @contextmanager
-def daemon(paths: Paths, bootstrap: str = "") -> Iterator[None]:
+def daemon(paths: Paths, metrics: int, bootstrap: str = "") -> Iterator[None]:
     """A daemon on loopback for the length of the block, once it answers."""
     flags = ["--listen", "/ip4/127.0.0.1/tcp/0", "--tensor-host", "127.0.0.1", "--no-mdns", "--device", "cpu"]
+    flags += ["--metrics", f"127.0.0.1:{metrics}"]
     flags += ["--bootstrap", bootstrap] if bootstrap else []
     command = [sys.executable, "-P", "-m", "swarmd", "--state-dir", str(paths.state_dir), *flags]
     process = subprocess.Popen(

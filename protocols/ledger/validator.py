@@ -53,11 +53,23 @@ def decide_entry(
 
 
 def decide_claim(
-    replica: Replica, member: PeerId, mark: LaneMark | None, voucher: Voucher, now: float, *, handed_over: int = -1
+    replica: Replica,
+    member: PeerId,
+    mark: LaneMark | None,
+    voucher: Voucher,
+    now: float,
+    *,
+    claimable: int = 0,
+    handed_over: int = -1,
 ) -> ClaimVote:
-    """The vote for a claim. ``mark`` is what was said of the lane before, or inherited; ``now`` in Unix seconds."""
+    """The vote for a claim. ``mark`` is what was said of the lane before, or inherited; ``now`` in Unix seconds.
+
+    ``claimable`` is what we closed the lane at in this committee, if no former one had: up to that a payer who does not
+    settle leaves its provider nothing to lose.
+    """
     number = _may_vote(replica, member, handed_over)
-    check_claim(replica, voucher, mark is not None and mark.closed, now)
+    closed = mark is not None and mark.closed and voucher.total > claimable
+    check_claim(replica, voucher, closed, now)
     return ClaimVote(number, voucher.payer, voucher.lane, voucher.total)
 
 

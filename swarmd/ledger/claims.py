@@ -145,6 +145,7 @@ class Claims:
         return earned
 
     async def _look_at(self, record: LaneRecord) -> None:
+        self._lanes.remember(record)
         certified = self._lanes.total(record.payer, record.lane)
         due = self._deps.clock() >= record.expires - self._deps.settings.claim_before
         if due and record.voucher and record.total > certified:

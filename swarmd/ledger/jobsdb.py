@@ -46,6 +46,8 @@ class LaneRecord:
     """The newest, in wire form."""
     release: bytes = b""
     """The provider's, once given."""
+    claim: bytes = b""
+    """The committee's newest certificate of a claim of ours, canonical: an account's later claims rest on it too."""
     state: str = "open"
     """One of STATES."""
     stage: str

@@ -42,6 +42,7 @@ class Keeper:
         self.counters: Counter[str] = Counter()
         self.owed: dict[PeerId, int] = {}
         """By payer: what it sent us and we have not claimed; only those above 0."""
+        self._lane_claims: dict[tuple[PeerId, int], int] = {}
         self._unbondings = Unbondings(deps.ledger_store, deps.clock)
         self.pool = Pool()
         self.watch = VoteWatch()
@@ -206,9 +207,22 @@ class Keeper:
         if ours is not None and ours.signed.entry.seq == rival.signed.entry.seq and ours.signed.id != rival.signed.id:
             await self.accuse(*rival_proofs(ours, rival))
 
+    def note_lane_claim(self, payer: PeerId, lane: int, total: int) -> None:
+        """The committee has certified that we may claim this much of a payer's lane."""
+        self._lane_claims[payer, lane] = total
+        self._note_owed(payer)
+
+    def _claimed_ahead(self, payer: PeerId) -> int:
+        """What is certified for us on lanes of a payer that are open still."""
+        state, known = self.replica.state(payer), self._lane_claims
+        for key in [key for key in known if key[0] == payer and state.lane(key[1]) is None]:
+            del known[key]
+        return sum(total for key, total in known.items() if key[0] == payer)
+
     def _note_owed(self, payer: PeerId) -> None:
         ours = self.replica.state(self.account)
-        owed = self.replica.state(payer).sent_to(self.account) - ours.received_from(payer)
+        covered = self.replica.state(payer).sent_to(self.account) + self._claimed_ahead(payer)
+        owed = covered - ours.received_from(payer)
         if owed > 0 and self.owed.get(payer) != owed:
             self.owed[payer] = owed
             self.tell()

@@ -1,19 +1,27 @@
 """Claim certificates on open lanes: the committee's word that a voucher is covered.
 
-Votes for a lane's claim may be asked for again at any time, so nothing of this is kept on disk.
+They are kept with the lane's record: what was claimed of an open lane covers every later claim on the same payer, and
+a committee does not vote for it again once the lane has expired.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.closing import OPEN
 from swarmd.ledger.collect import Collector
+from swarmd.ledger.jobsdb import LaneRecord
 from swarmd.ledger.keeper import Keeper
+from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import NotYet, SwarmdError
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.messages import AskClaimVote
 from swarmd.protocols.ledger.votes import Certificate, ClaimVote, Vote, certificate_of
 from swarmd.protocols.ledger.vouchers import Voucher, open_voucher
+from swarmd.protocols.records import from_value, to_value
+
+MAX_CERTIFICATE_BYTES = 1 << 14
 
 
 class LaneClaims:
@@ -58,7 +66,10 @@ class LaneClaims:
             return isinstance(vote, ClaimVote) and (vote.payer, vote.lane, vote.total) == (payer, lane, total)
 
         ballots = await self._collector.certify(ask, fits)
-        self._certified[payer, lane] = certificate_of(ballots.in_order())
+        certificate = self._certified[payer, lane] = certificate_of(ballots.in_order())
+        self._keeper.note_lane_claim(payer, lane, total)
+        if (record := await self._store.lane(payer, lane)) is not None:
+            await self._store.save_lane(replace(record, claim=encode(to_value(certificate))))
 
     async def again(self, payer: PeerId) -> None:
         """Have certificates for what was claimed of this payer's lanes before: a claim's total covers that too."""
@@ -66,11 +77,19 @@ class LaneClaims:
             return
         for record in await self._store.lanes(role="provider", state=OPEN):
             if record.payer == payer and record.voucher:
+                self.remember(record)
                 try:
                     await self.certify(open_voucher(record.voucher, self._keeper.replica.network), record.voucher)
                 except SwarmdError as error:
                     words = f"lane {record.lane} of {short(payer)} is not claimed: {error.message}"
                     self._keeper.deps.events.warning(words, run=record.run)
+
+    def remember(self, record: LaneRecord) -> None:
+        """Take up a certificate from before a restart."""
+        if record.claim and (record.payer, record.lane) not in self._certified:
+            certificate = from_value(Certificate, decode(record.claim, limit=MAX_CERTIFICATE_BYTES))
+            self._certified[record.payer, record.lane] = certificate
+            self._keeper.note_lane_claim(record.payer, record.lane, claimed(certificate))
 
     def _ahead(self, payer: PeerId) -> bool:
         """Whether more was claimed than the payer's own counters and our certificates cover."""

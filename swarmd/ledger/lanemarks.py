@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from swarmd.ledger import duties
@@ -27,13 +28,13 @@ _SAVE = (
 
 
 def cast_claim(db: sqlite3.Connection, signed: SignedVote, vote: ClaimVote, voucher: bytes) -> SignedVote:
-    """Keep a claim if it is the lane's highest. Raises Refused for a lane that was closed or settled."""
+    """Keep a claim if it is the lane's highest. Raises Refused once settled, or above what a closed lane grants."""
     duties.check_voting(db, vote)
     known = _open_mark(db, vote.payer, vote.lane)
-    if known.closed:
-        raise Refused(f"lane {vote.lane} of {vote.payer} was closed: no claim on it is voted for any more")
+    if known.closed and vote.total > claimable(db, vote.payer, vote.lane, vote.committee):
+        raise Refused(f"lane {vote.lane} of {vote.payer} was closed: no further claim on it is voted for")
     if vote.total > known.highest:
-        save(db, LaneMark(vote.payer, vote.lane, vote.total, voucher, False, b""))
+        save(db, replace(known, highest=vote.total, voucher=voucher))
     return signed
 
 
@@ -50,8 +51,8 @@ def cast_close(db: sqlite3.Connection, signed: SignedVote, vote: CloseVote, rele
         raise Refused(f"claims up to {known.highest} on lane {vote.lane} of {vote.payer} were voted for")
     kept = known.release or release
     save(db, LaneMark(vote.payer, vote.lane, known.highest, known.voucher, True, kept))
-    sql = "UPDATE lane_marks SET vote = ? WHERE payer = ? AND lane = ?"
-    db.execute(sql, (pack(signed), vote.payer, vote.lane))
+    sql = "UPDATE lane_marks SET vote = ?, closed_before = closed_before OR ? WHERE payer = ? AND lane = ?"
+    db.execute(sql, (pack(signed), earlier is not None, vote.payer, vote.lane))
     return signed
 
 
@@ -59,6 +60,18 @@ def close_vote(db: sqlite3.Connection, payer: PeerId, lane: int) -> SignedVote |
     """Our own closing of a lane."""
     row = db.execute("SELECT vote FROM lane_marks WHERE payer = ? AND lane = ?", (payer, lane)).fetchone()
     return unpack(row[0]) if row is not None and row[0] else None
+
+
+def claimable(db: sqlite3.Connection, payer: PeerId, lane: int, committee: int) -> int:
+    """What a provider may still have certified of a lane we closed, if its payer does not settle; micro-credits.
+
+    Up to our own closing in this committee: whatever closings the payer settles by, one of them is of an honest member
+    that voted for the claim too. What a former committee closed may have been closed at less.
+    """
+    sql = "SELECT vote FROM lane_marks WHERE payer = ? AND lane = ? AND NOT closed_before"
+    row = db.execute(sql, (payer, lane)).fetchone()
+    vote = unpack(row[0]).vote if row is not None and row[0] else None
+    return vote.highest if isinstance(vote, CloseVote) and vote.committee == committee else 0
 
 
 def mark(db: sqlite3.Connection, payer: PeerId, lane: int) -> LaneMark | None:
@@ -88,6 +101,8 @@ def inherit(db: sqlite3.Connection, reported: Iterable[LaneMark]) -> None:
         known = mark(db, each.payer, each.lane)
         if not _settled(db, each.payer, each.lane):
             save(db, merge_marks(known, each) if known else each)
+            sql = "UPDATE lane_marks SET closed_before = closed_before OR ? WHERE payer = ? AND lane = ?"
+            db.execute(sql, (each.closed, each.payer, each.lane))
 
 
 def forget_lane(db: sqlite3.Connection, payer: PeerId, lane: int) -> None:

@@ -47,6 +47,7 @@ CREATE TABLE lane_marks (
     closed INTEGER NOT NULL,
     release BLOB NOT NULL,
     vote BLOB NOT NULL,
+    closed_before INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (payer, lane)
 ) WITHOUT ROWID;
 CREATE TABLE settled_lanes (
@@ -104,6 +105,7 @@ CREATE TABLE lanes (
     number INTEGER NOT NULL,
     voucher BLOB NOT NULL,
     release BLOB NOT NULL,
+    claim BLOB NOT NULL,
     state TEXT NOT NULL,
     stage TEXT NOT NULL,
     created REAL NOT NULL,

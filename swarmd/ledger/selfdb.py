@@ -111,7 +111,7 @@ class SelfStore:
         return await self._database.read(lambda db: duties.inherited_entry(db, account, seq))
 
     async def cast_claim(self, vote: SignedVote, voucher: bytes) -> SignedVote:
-        """The vote; the highest is kept with its voucher. Raises Refused for a lane that was closed or settled."""
+        """The vote; the highest is kept with its voucher. Raises Refused above what a closed lane still grants."""
         what = _only(ClaimVote, vote)
         return await self._database.write(lambda db: lanemarks.cast_claim(db, vote, what, voucher))
 
@@ -129,6 +129,10 @@ class SelfStore:
     async def lane_mark(self, payer: PeerId, lane: int) -> LaneMark | None:
         """What was voted on a lane, by us or by those we took over from."""
         return await self._database.read(lambda db: lanemarks.mark(db, payer, lane))
+
+    async def claimable(self, payer: PeerId, lane: int, committee: int) -> int:
+        """What may still be claimed of a lane that we closed in this committee (``lanemarks.claimable``)."""
+        return await self._database.read(lambda db: lanemarks.claimable(db, payer, lane, committee))
 
     async def forget(self, account: PeerId, below_seq: int) -> None:
         """Drop votes for entries below this number, which is certified; they are never voted for again."""

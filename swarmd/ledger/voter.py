@@ -119,13 +119,14 @@ class Voter:
         if ask.head:
             await self._take(ask.head)
         async with self.gate.passing():
-            mark = await self._store.lane_mark(voucher.payer, voucher.lane)
+            replica, payer, lane = self._keeper.replica, voucher.payer, voucher.lane
             vote = decide_claim(
-                self._keeper.replica,
+                replica,
                 self._keeper.account,
-                mark,
+                await self._store.lane_mark(payer, lane),
                 voucher,
                 self._deps.clock(),
+                claimable=await self._store.claimable(payer, lane, replica.committee.number),
                 handed_over=self.handed_over,
             )
             self._touch(voucher.payer)

@@ -203,5 +203,5 @@ async def sign_lane_release(deps: RunDeps, payer: PeerId, lane: int) -> bytes:
         raise Refused(f"there is no lane {lane} of {short(payer)} here")
     release = LaneRelease(payer, lane, deps.identity.peer, record.total)
     raw = sign_release(release, deps.network.id, deps.identity.sign)
-    await deps.jobs.save_lane(replace(record, release=raw, state="closing", updated=time.time()))
+    await deps.jobs.save_lane(replace(record, release=raw, updated=time.time()))
     return raw

@@ -11,7 +11,10 @@ import trio.testing
 from swarmd.ledger.jobsdb import LaneRecord
 from swarmd.ledger.wallet import LaneAsk
 from swarmd.protocols.errors import Refused, UsageError
+from swarmd.protocols.ledger.entry import Pay
 from swarmd.protocols.ledger.genesis import Limits
+from swarmd.protocols.ledger.messages import AskCloseVote
+from swarmd.protocols.ledger.votes import CloseVote
 from tests.ledger.nodes import CALM, CREDIT, EPOCH, RUN, LedgerNode, genesis_of, ledger_swarm
 
 pytestmark = pytest.mark.slow
@@ -167,3 +170,33 @@ async def test_half_of_what_lanes_earn_is_staked_until_the_target_is_bonded(
         await two.wallet.claim_lane(payer.peer, 2, await provider_has(two, payer, 2, 30 * CREDIT))
         standing = two.wallet.standing()
         assert (standing.balance, standing.bonded) == (38 * CREDIT, 12 * CREDIT)
+
+
+async def test_a_payer_that_takes_the_release_and_never_settles_keeps_nothing_back(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(4, limits=LIMITS), settings=CALM) as swarm:
+        payer, two, *_ = await swarm.add_all(4)
+        await payer.wallet.open_lanes(RUN, (LaneAsk(two.peer, 100 * CREDIT),), EXPIRES)
+        voucher = await provider_has(two, payer, 1, 30 * CREDIT)
+        asked = AskCloseVote(payer.peer, 1, two.release(payer.peer, 1, 30 * CREDIT), voucher)
+        await payer.wallet.parts.collector.certify(lambda: asked, lambda vote: isinstance(vote, CloseVote))
+        await payer.stop()
+        with pytest.raises(Refused, match="closed"):
+            await two.wallet.claim_lane(payer.peer, 1, payer.voucher(two.peer, 1, 31 * CREDIT, 2))
+        await two.until(lambda: two.balance == 30 * CREDIT, 7200)
+
+
+async def test_a_certified_claim_still_counts_after_a_restart_when_its_lane_has_expired(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(4, limits=LIMITS), settings=CALM) as swarm:
+        payer, two, *_ = await swarm.add_all(4)
+        await payer.wallet.open_lanes(RUN, (LaneAsk(two.peer, 100 * CREDIT),), EXPIRES)
+        voucher = await provider_has(two, payer, 1, 30 * CREDIT)
+        await two.wallet.claim_lane(payer.peer, 1, voucher)
+        await trio.sleep(7200 + 1900)
+        await two.stop()
+        two = await swarm.add(2)
+        await payer.wallet.write((Pay(two.peer, 5 * CREDIT),))
+        await two.until(lambda: two.balance == 35 * CREDIT)

@@ -61,13 +61,13 @@ async def test_claims_are_voted_for_in_any_order_and_the_highest_is_kept(path):
         assert await store.lane_mark(ANNA.peer, 2) is None
 
 
-async def test_after_a_lane_is_closed_no_claim_is_voted_for_and_the_closing_stands(path):
+async def test_after_a_lane_is_closed_no_claim_above_it_is_voted_for_and_the_closing_stands(path):
     async with self_store(path) as store:
         await store.cast_claim(claim_vote(1, 9), b"voucher")
         assert await store.cast_close(close_vote(1, 9), b"release") == close_vote(1, 9)
-        for total in (5, 9, 10):
-            with pytest.raises(Refused, match="was closed"):
-                await store.cast_claim(claim_vote(1, total), b"voucher")
+        assert await store.cast_claim(claim_vote(1, 9), b"other") == claim_vote(1, 9)
+        with pytest.raises(Refused, match="was closed"):
+            await store.cast_claim(claim_vote(1, 10), b"voucher")
         assert await store.cast_close(close_vote(1, 12), b"other") == close_vote(1, 9)
         assert await store.lane_mark(ANNA.peer, 1) == LaneMark(ANNA.peer, 1, 9, b"voucher", True, b"release")
 
@@ -91,6 +91,18 @@ async def test_a_lane_is_closed_again_in_a_later_committee_at_what_was_reported_
         assert await store.cast_close(close_vote(1, 5, committee=1), b"") == close_vote(1, 4, committee=1)
         await store.inherit(2, NOTHING)
         assert await store.cast_close(close_vote(1, 3, committee=2), b"") == close_vote(1, 4, committee=1)
+        assert await store.claimable(ANNA.peer, 1, 1) == 0  # the former committee may have certified a lower closing
+
+
+async def test_what_is_claimable_of_a_closed_lane_ends_with_the_committee_that_closed_it(path):
+    async with self_store(path) as store:
+        await store.cast_claim(claim_vote(1, 9), b"voucher")
+        await store.cast_close(close_vote(1, 9), b"release")
+        assert await store.claimable(ANNA.peer, 1, 0) == 9
+        assert await store.claimable(ANNA.peer, 1, 1) == 0
+        closed = LaneMark(ANNA.peer, 1, 9, b"voucher", True, b"release")
+        await store.inherit(1, Inherited({}, {(ANNA.peer, 1): closed}, ()))
+        assert await store.claimable(ANNA.peer, 1, 0) == 0
 
 
 async def test_a_settled_lane_is_forgotten_and_never_voted_on_again(path):

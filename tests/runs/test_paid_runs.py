@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from swarmd.identity import identity_of
-from swarmd.ledger.jobsdb import LaneRecord
+from swarmd.ledger.jobsdb import JobStore, LaneRecord
 from swarmd.network import Network
+from swarmd.protocols.errors import StateError
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.genesis import Genesis, Grant, Limits, Member
 from swarmd.protocols.ledger.receipts import SignedReceipt
@@ -16,6 +17,7 @@ from swarmd.protocols.work import amount_of, backward_operations, forward_operat
 from swarmd.runs.paying import Paymaster
 from swarmd.runs.receipting import Signer, Window
 from swarmd.runs.record import RunRecord
+from swarmd.runs.view import state_words
 from tests.runs.nodes import TestNode, open_swarm, until
 from tests.train.specs import small_job
 
@@ -188,3 +190,31 @@ async def test_a_restarted_payer_knows_what_a_run_has_cost(tmp_path: Path) -> No
         remembered = again.runs.find(record.run)
         assert remembered.budget == record.budget
         assert remembered.spending.spent == record.spending.spent
+
+
+async def test_a_run_waits_for_its_lanes_and_says_so(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path, credits_network(members=3)) as swarm:
+        payer, _ = await swarm.add(), await swarm.add(price=PRICE)  # two of three votes: not enough
+        record = await submit(payer, tmp_path, stages=2)
+        await until(lambda: state_words(record)[0] == "funding")
+        assert "certified" in state_words(record)[2]
+        payer.runs.stop(record.run, "enough")
+        assert (await payer.finished(record))[0] == "stopped"
+        assert record.spending.spent == 0
+
+
+async def test_a_disk_that_fails_holds_up_vouchers_and_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_swarm(tmp_path, credits_network()) as swarm:
+        payer, provider = await swarm.add(), await swarm.add(price=PRICE)
+        plain, failures = JobStore.keep_voucher, [StateError("the disk is full")] * 2
+
+        async def keep(self: JobStore, *args: object) -> bool:
+            if self is payer.deps.jobs and failures:
+                raise failures.pop()
+            return await plain(self, *args)
+
+        monkeypatch.setattr(JobStore, "keep_voucher", keep)
+        record = await submit(payer, tmp_path, stages=2)
+        assert await payer.finished(record) == ("done", "", "")
+        assert any("a voucher waits" in event.text for event in payer.deps.events.recent(100))
+        await until(lambda: balance(provider) == worth(record, provider.peer, 6))
