@@ -70,7 +70,8 @@ def _run(chosen: argparse.Namespace, paths: Paths) -> int:
 
     import trio
 
-    from swarmd.node import Boot, run_node
+    from swarmd.daemon import run_node
+    from swarmd.node import Boot
 
     was_ready = False
 

@@ -12,14 +12,14 @@ import trio
 
 from swarmd import __version__
 from swarmd.blobs import BlobStore
-from swarmd.config import DEFAULT, Config, Origins, listen_addresses
+from swarmd.config import DEFAULT, Config, Origins
 from swarmd.control import serve_control
 from swarmd.device import Device
 from swarmd.gpu.telemetry import live
-from swarmd.identity import Identity, load_identity
+from swarmd.identity import Identity
 from swarmd.ledger.deps import LedgerDeps
 from swarmd.ledger.energy import EnergyMeter
-from swarmd.ledger.files import LedgerFiles, open_ledger_files
+from swarmd.ledger.files import LedgerFiles
 from swarmd.ledger.service import serve_ledger
 from swarmd.ledger.wallet import Wallet
 from swarmd.log import EventLog
@@ -27,17 +27,16 @@ from swarmd.methods import Methods
 from swarmd.metrics import loop_lateness, make_metrics
 from swarmd.metrics_http import serve_metrics
 from swarmd.net.discovery import Discovery
-from swarmd.net.host import open_host
 from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
 from swarmd.net.tensorlink import TensorListener
 from swarmd.net.transport import RecordStore, Transport
-from swarmd.network import Network, load_or_create_network
+from swarmd.network import Network
 from swarmd.paths import Paths
 from swarmd.protocols.addresses import is_dialable, parse_contact
-from swarmd.protocols.advert import MAX_ADDRESSES, Advert, record_check
+from swarmd.protocols.advert import MAX_ADDRESSES, Advert
 from swarmd.protocols.advert_book import AdvertBook
-from swarmd.protocols.errors import RemoteError, StateError, SwarmdError
+from swarmd.protocols.errors import RemoteError, StateError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
 from swarmd.runs.deps import RunDeps
@@ -45,9 +44,7 @@ from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
 from swarmd.runs.manager import Runs
 from swarmd.runs.offers import serve_sessions
-from swarmd.state_lock import lock_state
-from swarmd.storage import Storage, serve_storage
-from swarmd.sweeper import swept
+from swarmd.storage import Storage
 
 PARTING_SECONDS = 3.0
 
@@ -63,36 +60,6 @@ class Boot:
     """Gets the addresses that others can use, once everything answers."""
     fault: str = ""
     """A fault to inject (``swarmd.train.faults``); empty but in tests."""
-
-
-async def run_node(boot: Boot) -> None:
-    """Be a node until SIGTERM, ctrl-C or ``swarmd down``.
-
-    Raises:
-        StateError, UsageError: the node cannot start.
-    """
-    with lock_state(boot.paths):
-        identity, network = load_identity(boot.paths), load_or_create_network(boot.paths)
-        host = open_host(
-            key_seed=identity.seed,
-            listen=listen_addresses(boot.config, boot.origins),
-            psk=network.psk.hex() if network.psk else None,
-            namespace="swarmd",
-            check=record_check(network.id, time.time),
-        )
-        try:
-            async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
-                storage = await lasting.start(serve_storage, boot.paths.database)
-                files = await open_ledger_files(boot.paths, lasting)
-                async with trio.open_nursery() as nursery:
-                    node = Node(boot, identity, network, transport, nursery)
-                    await node.start(records, storage, files)
-                await node.leave()
-                lasting.cancel_scope.cancel()  # only now: what ends in the nursery still saves its last state
-        except BaseExceptionGroup as group:
-            if (reason := _reason(group)) is not None:
-                raise reason from None
-            raise
 
 
 class Node:
@@ -269,15 +236,6 @@ class Node:
             tensor_port=self._tensor_port,
             version=__version__,
         )
-
-
-def _reason(group: BaseExceptionGroup[BaseException]) -> SwarmdError | None:
-    """The first failure that has words for people, if there is no other kind."""
-    ours, others = group.split(SwarmdError)
-    leaf: BaseException | None = None if others else ours
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf if isinstance(leaf, SwarmdError) else None
 
 
 async def _keep_events(events: EventLog, storage: Storage) -> None:

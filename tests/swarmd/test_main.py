@@ -21,11 +21,11 @@ from swarmd import __version__
 from swarmd.__main__ import _greet, main
 from swarmd.cli.client import call, stream
 from swarmd.config import DEFAULT_METRICS_PORT
+from swarmd.daemon import _reason
 from swarmd.founding import Plan, found_network
 from swarmd.identity import identity_of
 from swarmd.log import configure_log
 from swarmd.network import save_network
-from swarmd.node import _reason
 from swarmd.paths import Paths
 from swarmd.protocols.errors import NotFound, StateError, UsageError
 from tests.e2e.daemons import until
@@ -184,7 +184,7 @@ def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run_node(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("swarmd.node.run_node", run_node)
+    monkeypatch.setattr("swarmd.daemon.run_node", run_node)
 
 
 DAMAGED = StateError("node.db is damaged", hint="move it away")
