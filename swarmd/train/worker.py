@@ -72,18 +72,24 @@ class Worker:
 
     def read(self) -> None:
         """The reader thread: until the daemon's end closes. Frames leave their slots here."""
-        while (message := self.channel.receive()) is not None:
-            if isinstance(message, Sent):
-                self.free.give(message.slot)
-            elif isinstance(message, Arrived):
-                header = message.header
-                tensor = torch.empty(header.shape, dtype=torch.float32)
-                _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-                self.channel.send(Taken(message.slot))
-                self.inbox.put((header, tensor))
-            else:
-                self.inbox.put(message)
-        self.inbox.put(None)
+        try:
+            with suppress(BrokenPipeError, ConnectionError):
+                while (message := self.channel.receive()) is not None:
+                    self._sort(message)
+        finally:  # whatever ended it: the main thread waits for nothing else
+            self.inbox.put(None)
+
+    def _sort(self, message: object) -> None:
+        if isinstance(message, Sent):
+            self.free.give(message.slot)
+        elif isinstance(message, Arrived):
+            header = message.header
+            tensor = torch.empty(header.shape, dtype=torch.float32)
+            _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+            self.channel.send(Taken(message.slot))
+            self.inbox.put((header, tensor))
+        else:
+            self.inbox.put(message)
 
     def run(self) -> None:
         """The main thread: until the daemon is gone."""

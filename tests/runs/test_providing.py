@@ -196,7 +196,7 @@ async def test_a_lane_is_released_at_the_newest_voucher_and_no_other(tmp_path: P
         assert release == LaneRelease(two.payer.peer, 7, two.node.peer, 300)
         lane = await two.node.deps.jobs.lane(two.payer.peer, 7)
         assert lane is not None
-        assert lane.state == "closing"
+        assert lane.state == "open"
 
 
 def test_terms_below_what_a_node_asks_are_refused() -> None:
