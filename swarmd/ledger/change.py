@@ -6,6 +6,7 @@ import trio
 
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.deps import LedgerDeps
+from swarmd.ledger.members import who_answers
 from swarmd.ledger.serving import hello
 from swarmd.ledger.wallet import Wallet
 from swarmd.protocols.errors import ProtocolViolation, Refused, RemoteError, UsageError
@@ -28,20 +29,37 @@ async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Memb
 
     Raises:
         UsageError: we are not the network's operator, or no committee can have these members.
-        Refused: not enough members of the committee that votes now hand over; says who does not, and why.
+        Refused: too few of the members, old or new, answer, and nothing was changed; or not enough of the old ones
+            hand over: says who does not, and why.
         RemoteError: a member handed over, and its report cannot be fetched.
     """
     parts, replica = wallet.parts, wallet.replica
     if deps.identity.peer != deps.genesis.operator:
         raise UsageError("only the network's operator changes its committee", hint="run this on the operator's node")
     now = replica.committee
-    change = sign_change(_change(now, members), replica.network, deps.identity.peer, deps.identity.sign)
+    wanted = _change(now, members)
+    await _check_answers(deps, wallet, now, Committee(wanted.number, wanted.members))
+    change = sign_change(wanted, replica.network, deps.identity.peer, deps.identity.sign)
     handovers = await _collect(wallet, change, now)
     for handover in handovers:
         await parts.reports.fetch(handover)
     committee = await wallet.keeper.take_succession(Succession(change, handovers))
     await _tell(deps, wallet, {*now.peers, *(member.peer for member in members)})
     return committee or replica.committee
+
+
+async def _check_answers(deps: LedgerDeps, wallet: Wallet, now: Committee, then: Committee) -> None:
+    """A member that handed over votes no more: so nobody is asked to before enough of all are there."""
+    everybody = tuple(sorted({*now.peers, *then.peers}))
+    answering = await who_answers(deps, wallet.replica, everybody)
+    for committee, which in ((now, "committee that votes now"), (then, "new committee")):
+        if not committee.has_quorum(answering):
+            away = ", ".join(short(peer) for peer in committee.peers if peer not in answering)
+            raise Refused(
+                f"members of weight {committee.weight_of(answering)} of the {which} answer, and {committee.quorum} is "
+                f"needed; not there: {away}. Nothing was changed",
+                hint="try again when they run and are connected; `swarmd peers` lists who is known here",
+            )
 
 
 def _change(now: Committee, members: tuple[Member, ...]) -> CommitteeChange:
@@ -69,8 +87,8 @@ async def _collect(wallet: Wallet, change: bytes, now: Committee) -> tuple[Hando
     if not now.has_quorum(given):
         why = "; ".join(f"{short(peer)}: {reason}" for peer, reason in sorted(reasons.items()))
         raise Refused(
-            f"members of weight {now.weight_of(given)} handed over, {now.quorum} is needed. {why}",
-            hint="try again with the same members when more of them answer",
+            f"members of weight {now.weight_of(given)} handed over, {now.quorum} is needed, and vote no more: {why}",
+            hint="repeat the same command, with the same members, until enough have handed over",
         )
     return tuple(given[member] for member in sorted(given))
 

@@ -14,12 +14,17 @@ from swarmd.protocols.ledger.replica import Replica
 ANSWER_SECONDS = 3.0
 
 
-async def who_answers(deps: LedgerDeps, replica: Replica) -> dict[PeerId, bool]:
-    """The members that answer within ANSWER_SECONDS, ourselves among them: True where all heads are the same."""
+async def who_answers(
+    deps: LedgerDeps, replica: Replica, members: tuple[PeerId, ...] | None = None
+) -> dict[PeerId, bool]:
+    """Those that answer within ANSWER_SECONDS, ourselves among them: True where all heads are the same.
+
+    ``members``: of whom; None: of the committee that votes now.
+    """
     answers: dict[PeerId, bool] = {}
     us = deps.identity.peer
     async with trio.open_nursery() as nursery:
-        for member in replica.committee.peers:
+        for member in replica.committee.peers if members is None else members:
             if member == us:
                 answers[us] = True
             else:

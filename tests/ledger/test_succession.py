@@ -64,7 +64,7 @@ async def test_what_the_former_committee_voted_for_binds_the_next(
         await swarm[4].stop()
         signed = await payer.wallet.write((Pay(provider.peer, CREDIT),), wait=False)
         await trio.sleep(5)
-        with pytest.raises(Refused, match="members of weight 2 handed over, 3 is needed"):
+        with pytest.raises(Refused, match="of weight 2 of the committee that votes now answer, and 3 is needed"):
             await change_committee(payer.deps, payer.wallet, members(5, 6, 8))
         await swarm.add(3)
         await change_committee(payer.deps, payer.wallet, members(5, 6, 8))
