@@ -8,6 +8,7 @@ spelling of one value.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TypeAlias, cast
 
 import msgpack
@@ -17,6 +18,7 @@ from swarmd.protocols.errors import ProtocolViolation
 Value: TypeAlias = bool | int | bytes | str | tuple["Value", ...] | None
 
 MAX_DEPTH = 16
+_TYPES = frozenset({bool, int, bytes, str, tuple, type(None)})
 
 
 def encode(value: Value) -> bytes:
@@ -57,10 +59,13 @@ def decode(raw: bytes, *, limit: int) -> Value:
 
 
 def _check(value: Value, depth: int) -> None:
-    if depth == 0:
-        raise TypeError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, tuple):
-        for item in value:
-            _check(item, depth - 1)
-    elif value is not None and type(value) not in (bool, int, bytes, str):
-        raise TypeError(f"{type(value).__name__} has no canonical form")
+    """Level by level: a hostile message may have a million parts, and a call for each would hold up the event loop."""
+    level: tuple[Value, ...] = (value,)
+    for _ in range(depth):
+        strange = set(map(type, level)) - _TYPES
+        if strange:
+            raise TypeError(f"{min(kind.__name__ for kind in strange)} has no canonical form")
+        level = tuple(chain.from_iterable(each for each in level if type(each) is tuple))
+        if not level:
+            return
+    raise TypeError(f"nested deeper than {MAX_DEPTH}")

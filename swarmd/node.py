@@ -29,6 +29,7 @@ from swarmd.metrics_http import serve_metrics
 from swarmd.net.discovery import Discovery
 from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
+from swarmd.net.remembering import keep_adverts, recall_adverts
 from swarmd.net.tensorlink import TensorListener
 from swarmd.net.transport import RecordStore, Transport
 from swarmd.network import Network
@@ -92,8 +93,10 @@ class Node:
         serve_sessions(deps)
         runs = Runs(deps)
         await nursery.start(runs.serve)
+        await recall_adverts(self._book, storage, time.time())
         discovery = self._discovery(records)
         await nursery.start(discovery.run)
+        nursery.start_soon(keep_adverts, self._book, storage, time.time)
         self._start_mdns(discovery)
         meter = EnergyMeter(self._paths.energy, lambda: bool(self._leases.held), self._power, self._config.power_watts)
         nursery.start_soon(meter.run)

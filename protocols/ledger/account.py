@@ -91,6 +91,9 @@ class AccountState:
         numbers = [lane.number for lane in self.lanes]
         if len(numbers) > MAX_LANES or numbers != sorted(set(numbers)) or numbers[-1:] > [self.lanes_opened]:
             raise ValueError(f"at most {MAX_LANES} open lanes, by number")
+        paid = {total.peer for total in self.sent} | {lane.provider for lane in self.lanes}
+        if len(paid) > MAX_COUNTERPARTIES:
+            raise ValueError(f"at most {MAX_COUNTERPARTIES} payees, with the providers of open lanes")
         waiting = [item.seq for item in self.unbonding]
         if len(waiting) > MAX_UNBONDING or waiting != sorted(set(waiting)):
             raise ValueError(f"at most {MAX_UNBONDING} amounts unbonding, in order")

@@ -157,9 +157,12 @@ def _total(certificate: Certificate | None) -> int:
 
 
 def _check_closed(replica: Replica, account: PeerId, op: LaneSettle, closes: tuple[CloseCertificate, ...]) -> None:
+    """A lane pays the highest claim of its certificate, or all it holds: no claim above that was ever certified."""
+    lane = replica.state(account).lane(op.number)
+    held = lane.cap if lane is not None else 0
     for certificate in closes:
-        vote = certificate.votes[0].vote
-        if isinstance(vote, CloseVote) and (vote.payer, vote.lane, certificate.paid) == (account, op.number, op.paid):
+        vote, paid = certificate.votes[0].vote, min(certificate.paid, held)
+        if isinstance(vote, CloseVote) and (vote.payer, vote.lane, paid) == (account, op.number, op.paid):
             return check_certificate(certificate, replica.committees, replica.network)
     raise NotYet(f"no certificate was given that lane {op.number} is closed at {format_credits(op.paid)} credits")
 

@@ -52,10 +52,10 @@ class LaneMark:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a member of the old committee has voted for that may not be certified yet."""
+    """What a member of the old committee knows of entries, and has said of lanes."""
 
     entries: tuple[bytes, ...]
-    """Signed entries above their account's certified one."""
+    """Signed entries: each account's newest certified one, and those above that were voted for or reported before."""
     lanes: tuple[LaneMark, ...]
 
     def to_bytes(self) -> bytes:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.ids import EntryId, PeerId
+from swarmd.protocols.ledger.amounts import check_amounts
 from swarmd.protocols.ledger.entry import MAX_ENTRY_BYTES
 from swarmd.protocols.ledger.handover import Handover, Succession
 from swarmd.protocols.ledger.votes import Certificate, CloseCertificate, SignedVote
@@ -89,6 +90,9 @@ class AskCloseVote:
     voucher: bytes
     """For the release's total; both empty if the release's total is 0 or there is no release."""
 
+    def __post_init__(self) -> None:
+        check_amounts(self.lane)
+
 
 @dataclass(frozen=True, slots=True)
 class AskMaturityVote:
@@ -130,7 +134,7 @@ class GetReport:
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
-    """At most REPORT_PART_BYTES of it; empty at the end."""
+    """REPORT_PART_BYTES of it; fewer at the end."""
 
     data: bytes
 

@@ -13,13 +13,17 @@ from swarmd.protocols.errors import NotYet, ProtocolViolation, Refused
 from swarmd.protocols.ids import EntryId, PeerId
 from swarmd.protocols.ledger.account import AccountState, Lane
 from swarmd.protocols.ledger.check import check_claim, check_close, check_entry, check_maturity, open_lane
-from swarmd.protocols.ledger.entry import SignedEntry, open_entry
+from swarmd.protocols.ledger.entry import FIRST_PREV, SignedEntry
 from swarmd.protocols.ledger.handover import LaneMark, Report
 from swarmd.protocols.ledger.messages import AskCloseVote, Evidence
 from swarmd.protocols.ledger.proofs import Fork, encode_proof
 from swarmd.protocols.ledger.replica import Replica
+from swarmd.protocols.ledger.reporting import above_certified
 from swarmd.protocols.ledger.votes import ClaimVote, CloseVote, EntryVote, MaturityVote
 from swarmd.protocols.ledger.vouchers import Voucher, open_release, open_voucher
+
+NO_ENTRY = FIRST_PREV
+"""An id that no entry has: what binds a member where two entries of one number were reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Inherited:
     """What the reports of the old committee bind a member of the new one to."""
 
     entries: dict[tuple[PeerId, int], EntryId]
-    """For this account and number, vote for no other id."""
+    """For this account and number, vote for no other id (NO_ENTRY: for none), and for none of a lower number."""
     lanes: dict[tuple[PeerId, int], LaneMark]
     """By payer and lane; to be merged with our own (``merge_marks``)."""
     proofs: tuple[bytes, ...]
@@ -42,12 +46,19 @@ def decide_entry(
     state: AccountState,
     evidence: Evidence,
     *,
+    reported: int = 0,
     handed_over: int = -1,
 ) -> EntryVote:
-    """The vote for an entry. ``earlier`` was cast or inherited for this account and number, in any committee."""
+    """The vote for an entry. ``earlier`` was cast or inherited for this account and number, in any committee.
+
+    ``reported`` is the highest number of this account that was inherited. Its owner signed that after what comes
+    before it was certified, so below it there is nothing left to vote for.
+    """
     number, entry = _may_vote(replica, member, handed_over), signed.entry
     if earlier is not None and earlier.entry != signed.id:
         raise Refused(f"another entry {entry.seq} of {entry.account} was voted for: its owner signed two")
+    if entry.seq < reported:
+        raise NotYet(f"entry {reported} of {entry.account} was reported; what is before it is not known here yet")
     check_entry(replica, signed, state, evidence)
     return EntryVote(number, entry.account, entry.seq, signed.id)
 
@@ -78,17 +89,16 @@ def decide_close(
 ) -> CloseVote:
     """The vote to close a lane: the earlier one again if there was one. ``now`` in Unix seconds.
 
-    A release is worth a claim of its total: keep that claim, with its voucher, before the closing.
+    A release is worth a claim of its total: keep that claim, with its voucher, before the closing. What was reported
+    to us may be above the lane's cap, as far as it is known here: the lane then pays what it holds (``check_entry``).
     """
     number = _may_vote(replica, member, handed_over)
     if mark is not None and mark.closed:
-        lane, released = open_lane(replica, asked.payer, asked.lane), _released(replica, mark)
+        open_lane(replica, asked.payer, asked.lane)
+        released = _released(replica, mark)
     else:
-        lane, released = open_lane(replica, asked.payer, asked.lane), check_close(replica, asked, now)
-    highest = max(released, mark.highest if mark else 0)
-    if highest > lane.cap:
-        raise NotYet(f"claims on lane {asked.lane} were voted for that are above what it holds here")
-    return CloseVote(number, asked.payer, asked.lane, highest)
+        released = check_close(replica, asked, now)
+    return CloseVote(number, asked.payer, asked.lane, max(released, mark.highest if mark else 0))
 
 
 def decide_maturity(
@@ -130,10 +140,8 @@ def adopt(replica: Replica, reports: tuple[Report, ...], now: float) -> Inherite
     ``now`` in Unix seconds, our own clock.
     """
     found: dict[tuple[PeerId, int], dict[EntryId, bytes]] = {}
-    for raw in dict.fromkeys(raw for report in reports for raw in report.entries):
-        signed = _entry_in(replica, raw)
-        if signed is not None:
-            found.setdefault((signed.entry.account, signed.entry.seq), {})[signed.id] = raw
+    for signed in above_certified(replica, (raw for report in reports for raw in report.entries)):
+        found.setdefault((signed.entry.account, signed.entry.seq), {})[signed.id] = signed.raw
     lanes: dict[tuple[PeerId, int], LaneMark] = {}
     for reported in (mark for report in reports for mark in report.lanes):
         mark = _mark_in(replica, reported, now)
@@ -141,7 +149,7 @@ def adopt(replica: Replica, reports: tuple[Report, ...], now: float) -> Inherite
             known = lanes.get((mark.payer, mark.lane), mark)
             lanes[mark.payer, mark.lane] = merge_marks(known, mark)
     return Inherited(
-        {place: min(ids) for place, ids in found.items()},
+        {place: min(ids) if len(ids) == 1 else NO_ENTRY for place, ids in found.items()},
         lanes,
         tuple(encode_proof(Fork(*sorted(ids.values())[:2])) for ids in found.values() if len(ids) > 1),
     )
@@ -151,15 +159,6 @@ def merge_marks(one: LaneMark, other: LaneMark) -> LaneMark:
     """Both marks of one lane in one: the higher claim with its voucher, and closed if either is."""
     high, low = (one, other) if one.highest >= other.highest else (other, one)
     return replace(high, closed=high.closed or low.closed, release=high.release or low.release)
-
-
-def _entry_in(replica: Replica, raw: bytes) -> SignedEntry | None:
-    """A reported entry, if its owner signed it and nothing is certified in its place."""
-    try:
-        signed = open_entry(raw, replica.network)
-    except ProtocolViolation:
-        return None
-    return signed if signed.entry.seq > replica.seq(signed.entry.account) else None
 
 
 def _mark_in(replica: Replica, mark: LaneMark, now: float) -> LaneMark | None:

@@ -127,7 +127,7 @@ class CloseCertificate:
 
     @property
     def paid(self) -> int:
-        """What the provider keeps: the highest claim any of the members voted for."""
+        """What the provider keeps, if the lane holds as much: the highest claim any of the members voted for."""
         return max(vote.vote.highest for vote in self.votes if isinstance(vote.vote, CloseVote))
 
 

@@ -10,7 +10,7 @@ import sqlite3
 
 from swarmd.ledger import duties
 from swarmd.protocols.canonical import decode, encode
-from swarmd.protocols.errors import Refused
+from swarmd.protocols.errors import NotYet, Refused
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.proofs import contradict
 from swarmd.protocols.ledger.votes import EntryVote, SignedVote
@@ -22,7 +22,8 @@ _MAX_VOTE_BYTES = 1024
 def cast_entry(db: sqlite3.Connection, signed: SignedVote, vote: EntryVote, entry: bytes) -> SignedVote:
     """Keep a vote for an entry, unless there is one for another entry of that number: that one stands.
 
-    Raises Refused for a number whose votes were forgotten, or for which another entry was reported to us.
+    Raises Refused for a number whose votes were forgotten, or for which another entry was reported to us, whatever we
+    voted ourselves: that other one may be certified. Raises NotYet below the newest entry reported.
     """
     duties.check_voting(db, vote)
     earlier = entry_vote(db, vote.account, vote.seq)
@@ -31,8 +32,10 @@ def cast_entry(db: sqlite3.Connection, signed: SignedVote, vote: EntryVote, entr
     if vote.seq < _floor(db, vote.account):
         raise Refused(f"entry {vote.seq} of {vote.account} was certified long ago")
     bound = duties.inherited_entry(db, vote.account, vote.seq)
-    if earlier is None and bound not in (None, vote.entry):
+    if bound not in (None, vote.entry):
         raise Refused(f"another entry {vote.seq} of {vote.account} was voted for in a former committee")
+    if vote.seq < duties.inherited_newest(db, vote.account):
+        raise NotYet(f"a later entry of {vote.account} than {vote.seq} was reported; it waits for what is certified")
     row = (vote.account, vote.seq, pack(signed), entry)
     db.execute("INSERT OR REPLACE INTO entry_votes (account, seq, vote, entry) VALUES (?, ?, ?, ?)", row)
     return signed

@@ -17,6 +17,7 @@ from swarmd.ledger.keeper import Keeper
 from swarmd.ledger.laneclaims import LaneClaims, claimed
 from swarmd.protocols.errors import Refused, SwarmdError
 from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.ledger.account import MAX_COUNTERPARTIES
 from swarmd.protocols.ledger.amounts import format_credits
 from swarmd.protocols.ledger.entry import Claim, Op, Stake
 from swarmd.protocols.ledger.messages import MAX_EVIDENCE, Evidence
@@ -30,6 +31,18 @@ CLAIM_PAUSES = 2
 """Of the network's time for one entry, between two claims of payments: whoever sends us dust takes no more than half of
 the entries that we may write."""
 POSTPONED = Waits(first=60.0, longest=3600.0)
+FREE_PLACES = MAX_COUNTERPARTIES // 2
+"""Payers that an account takes from whatever they send."""
+
+
+def least_of_a_stranger(payers: int) -> int:
+    """Micro-credits from which on we claim what somebody sends who is not among our ``payers`` yet.
+
+    A place among them is for ever, so the fewer are left, the more one costs: from 0.001 credits it doubles with every
+    eight. Whoever sends dust from many accounts cannot take all places; what is not claimed adds up and waits.
+    """
+    taken = payers - FREE_PLACES
+    return 0 if taken < 0 else 1000 << taken // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +91,18 @@ class Claims:
         if (said.payer, said.lane, said.provider) != (payer, lane, self._keeper.account):
             raise Refused("this voucher is not for us, or of another lane")
         async with self._turn:
-            await self._lanes.know(payer, lane)
+            await self._lanes.know(payer, lane, said.total)
             await self._lanes.certify(said, voucher)
             await self._lanes.again(payer)
             await self._write(await self._takes((payer,)))
 
     def _due(self) -> tuple[PeerId, ...]:
-        now = trio.current_time()
+        now, state = trio.current_time(), self._keeper.replica.state(self._keeper.account)
         if self._keeper.replica.frozen(self._keeper.account):
             return ()
-        return tuple(payer for payer in self._keeper.owed if self._postponed.due(payer, now))[:MOST_AT_ONCE]
+        least = least_of_a_stranger(len(state.received))
+        worth = (payer for payer, owed in self._keeper.owed.items() if owed >= least or state.received_from(payer))
+        return tuple(payer for payer in worth if self._postponed.due(payer, now))[:MOST_AT_ONCE]
 
     async def _claim_sent(self, payers: tuple[PeerId, ...]) -> None:
         """Claim from all in one entry; if that cannot be, from each by itself."""

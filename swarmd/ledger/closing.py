@@ -12,6 +12,7 @@ import trio
 
 from swarmd.ledger.author import Author
 from swarmd.ledger.collect import Collector
+from swarmd.ledger.fairclosing import FairClosings
 from swarmd.ledger.jobsdb import LaneRecord
 from swarmd.ledger.keeper import Keeper
 from swarmd.protocols.errors import ProtocolViolation, Refused, SwarmdError, UsageError
@@ -20,7 +21,7 @@ from swarmd.protocols.ledger.account import Lane
 from swarmd.protocols.ledger.amounts import format_credits
 from swarmd.protocols.ledger.entry import LaneOpen, LaneSettle
 from swarmd.protocols.ledger.messages import AskCloseVote, Evidence
-from swarmd.protocols.ledger.votes import CloseCertificate, CloseVote, Vote
+from swarmd.protocols.ledger.votes import CloseCertificate
 from swarmd.protocols.ledger.vouchers import open_release, open_voucher
 
 OPEN, CLOSING, SETTLED = "open", "closing", "settled"
@@ -125,15 +126,20 @@ class Closing:
         total = open_release(record.release, self._keeper.replica.network).total if record.release else 0
         ask = AskCloseVote(account, record.lane, record.release, record.voucher if total else b"")
 
-        def fits(vote: Vote) -> bool:
-            return isinstance(vote, CloseVote) and (vote.payer, vote.lane) == (account, record.lane)
-
-        ballots = await self._collector.certify(lambda: ask, fits)
+        fair = FairClosings(account, record.lane, self._signed_for(record))
+        ballots = await self._collector.certify(lambda: ask, fair.fits, fair.heard)
         certificate = CloseCertificate(ballots.in_order())
-        note = f"lane {record.lane} settled at {format_credits(certificate.paid)}"
-        settle = LaneSettle(record.lane, certificate.paid)
-        await self._author.write((settle,), Evidence(closes=(certificate,)), note, wait=True)
-        return certificate.paid
+        lane = self._keeper.replica.state(account).lane(record.lane)
+        paid = min(certificate.paid, lane.cap if lane else certificate.paid)
+        note = f"lane {record.lane} settled at {format_credits(paid)}"
+        await self._author.write((LaneSettle(record.lane, paid),), Evidence(closes=(certificate,)), note, wait=True)
+        return paid
+
+    def _signed_for(self, record: LaneRecord) -> int:
+        """The most that a voucher of ours, as far as we remember, says of a lane."""
+        return max(
+            record.total, open_voucher(record.voucher, self._keeper.replica.network).total if record.voucher else 0
+        )
 
     async def _without_release(self, record: LaneRecord, error: SwarmdError) -> LaneRecord:
         """A release that members refuse for good will not do; what is left is to wait for the lane's end."""

@@ -26,6 +26,7 @@ Ask: TypeAlias = AskEntryVote | AskClaimVote | AskCloseVote | AskMaturityVote
 AskHere: TypeAlias = Callable[[PeerId, Ask], Awaitable[Voted]]
 Fits: TypeAlias = Callable[[Vote], bool]
 """Whether a vote is on what was asked; its committee's number is compared anyway."""
+ANOTHER_VOTE = "it answered with another vote than was asked for"
 
 
 class Collector:
@@ -98,7 +99,7 @@ class Collector:
 
     def _check(self, vote: SignedVote, member: PeerId, fits: Fits, committee: int) -> None:
         if vote.member != member or not fits(vote.vote):
-            raise ProtocolViolation("it answered with another vote than was asked for")
+            raise ProtocolViolation(ANOTHER_VOTE)
         if vote.vote.committee != committee:
             raise NotYet(f"it votes in committee {vote.vote.committee}, not in {committee}")
         check_vote(vote, self._keeper.replica.network)

@@ -29,6 +29,9 @@ class LedgerSettings:
     meet_every: float = 1.0
     """Between looks at who is connected."""
     syncs_at_once: int = 4
+    """With committee members, and as many with others."""
+    sync_longest: float = 120.0
+    """One comparison; what it brought stays, and the next goes on from there."""
     claim_after: float = 1.0
     """From the first unclaimed payment until it is claimed, so that several share an entry."""
     look_every: float = 60.0

@@ -12,6 +12,7 @@ from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import StateError
 from swarmd.protocols.ids import EntryId, PeerId
 from swarmd.protocols.ledger.handover import Handover, LaneMark, Report
+from swarmd.protocols.ledger.validator import NO_ENTRY
 from swarmd.protocols.ledger.votes import ClaimVote, CloseVote, EntryVote, MaturityVote
 from swarmd.protocols.records import from_value, to_value
 
@@ -62,7 +63,11 @@ def check_voting(db: sqlite3.Connection, vote: EntryVote | ClaimVote | CloseVote
 
 
 def hand_over(db: sqlite3.Connection, number: int, handover: Handover, report: bytes) -> None:
-    """Vote no more up to committee ``number``. Raises StateError if that was so before, by another hand-over."""
+    """Vote no more up to committee ``number``.
+
+    Raises StateError if that was so before, by another hand-over; or if the committee was not taken over: a report
+    without what came from the one before would let the next committee forget it.
+    """
     row = (encode(to_value(handover)), report)
     known = db.execute("SELECT handover, report FROM handovers WHERE number = ?", (number,)).fetchone()
     if known == row:
@@ -73,6 +78,8 @@ def hand_over(db: sqlite3.Connection, number: int, handover: Handover, report: b
             f"committee {number} was handed over already, or this node lost votes in it",
             hint="the other members hand over to the next committee",
         )
+    if number > 0 and not inherited(db, number):
+        raise StateError(f"committee {number} was not taken over yet", hint="wait for the former members' reports")
     db.execute("INSERT INTO handovers (number, handover, report) VALUES (?, ?, ?)", (number, *row))
     db.execute("DELETE FROM handovers WHERE number <= ?", (number - HANDOVERS_KEPT,))
     _set_meta(db, "voted_out", number)
@@ -87,9 +94,10 @@ def handover(db: sqlite3.Connection, number: int) -> tuple[Handover, bytes] | No
 def inherit(
     db: sqlite3.Connection, number: int, entries: Mapping[tuple[PeerId, int], EntryId], carried: tuple[bytes, ...]
 ) -> None:
-    """Be bound by what a former committee's members voted. An earlier binding to another entry stays."""
-    rows = [(account, seq, entry) for (account, seq), entry in entries.items()]
-    db.executemany("INSERT INTO inherited_entries VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+    """Be bound by what a former committee's members voted. Who was bound to another entry votes for neither."""
+    rows = [(account, seq, entry, NO_ENTRY) for (account, seq), entry in entries.items()]
+    clash = "ON CONFLICT (account, seq) DO UPDATE SET id = ?4 WHERE id <> excluded.id"
+    db.executemany(f"INSERT INTO inherited_entries VALUES (?1, ?2, ?3) {clash}", rows)
     db.execute("DELETE FROM carried")
     db.executemany("INSERT INTO carried VALUES (?) ON CONFLICT DO NOTHING", [(raw,) for raw in carried])
     db.execute("INSERT INTO inherited VALUES (?) ON CONFLICT DO NOTHING", (number,))
@@ -105,6 +113,12 @@ def inherited_entry(db: sqlite3.Connection, account: PeerId, seq: int) -> EntryI
     sql = "SELECT id FROM inherited_entries WHERE account = ? AND seq = ?"
     row = db.execute(sql, (account, seq)).fetchone()
     return None if row is None else EntryId(row[0])
+
+
+def inherited_newest(db: sqlite3.Connection, account: PeerId) -> int:
+    """The highest number of an account's entries that were reported; 0 for none."""
+    sql = "SELECT max(seq) FROM inherited_entries WHERE account = ?"
+    return int(db.execute(sql, (account,)).fetchone()[0] or 0)
 
 
 def report(db: sqlite3.Connection, certified: Mapping[PeerId, int], lanes: tuple[LaneMark, ...]) -> Report:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 import trio
 
 from swarmd.ledger.keeper import Keeper
+from swarmd.ledger.owners import may_write
 from swarmd.ledger.topics import topic
 from swarmd.net.transport import Judge, Verdict
 from swarmd.protocols.errors import NotYet, ProtocolViolation, StateError
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.ledger.entry import Claim, Entry, SignedEntry, open_entry
+from swarmd.protocols.ledger.entry import Entry, SignedEntry, open_entry
 from swarmd.protocols.ledger.proofs import Fork
 from swarmd.protocols.pacing import RateLimit
 
@@ -68,7 +69,7 @@ class GossipDesk:
         del peer
         signed = await trio.to_thread.run_sync(open_entry, raw, self._keeper.replica.network, limiter=self._thread)
         entry = signed.entry
-        if not self._may_write(entry) or (self._paced and not self._paced.allow(entry.account, trio.current_time())):
+        if not may_write(self._keeper.replica, entry) or not self._in_time(entry.account):
             return Verdict.IGNORE
         before = self._keeper.pool.get(entry.account)
         fork = self._fork_of(signed)
@@ -87,14 +88,5 @@ class GossipDesk:
     def _is_old(self, entry: Entry) -> bool:
         return entry.seq <= self._keeper.replica.seq(entry.account)
 
-    def _may_write(self, entry: Entry) -> bool:
-        """Whoever has no credits has nothing to write; keys are free, and may not fill the pool."""
-        replica = self._keeper.replica
-        if replica.head(entry.account) is not None or replica.genesis.granted(entry.account):
-            return True
-        payers = (op.payer for op in entry.ops if isinstance(op, Claim))
-        return any(self._can_pay(payer, entry.account) for payer in payers)
-
-    def _can_pay(self, payer: PeerId, account: PeerId) -> bool:
-        state = self._keeper.replica.state(payer)
-        return state.sent_to(account) > 0 or any(lane.provider == account for lane in state.lanes)
+    def _in_time(self, account: PeerId) -> bool:
+        return self._paced is None or self._paced.allow(account, trio.current_time())

@@ -12,18 +12,19 @@ from collections import Counter
 import trio
 
 from swarmd.ledger.deps import LedgerDeps
+from swarmd.ledger.owners import concerns
 from swarmd.ledger.pool import Pool
 from swarmd.ledger.standing import PendingEntry, Standing
 from swarmd.ledger.topics import publish
 from swarmd.ledger.unbondings import Unbondings
-from swarmd.ledger.verify import Checked, Rival, check_heads, check_proof, read_heads
+from swarmd.ledger.verify import Checked, Rival, check_heads, read_heads
 from swarmd.ledger.watch import VoteWatch, rival_proofs
 from swarmd.protocols.errors import NotYet, ProtocolViolation, StateError
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.committee import Committee
 from swarmd.protocols.ledger.handover import Succession
 from swarmd.protocols.ledger.heads import Head
-from swarmd.protocols.ledger.proofs import Proof, encode_proof
+from swarmd.protocols.ledger.proofs import Proof, check_proof, encode_proof, parse_proof
 from swarmd.protocols.ledger.replica import Replica
 
 _LOG = logging.getLogger(__name__)
@@ -121,8 +122,17 @@ class Keeper:
         return True
 
     async def take_proof(self, raw: bytes) -> PeerId | None:
-        """Check, merge and save one proof; None if its culprit is known. Raises ProtocolViolation."""
-        culprit = await trio.to_thread.run_sync(check_proof, raw, self.replica.network, limiter=self._checking)
+        """Check, merge and save one proof; None if its culprit is known, or is nobody. Raises ProtocolViolation.
+
+        Keys are free: proofs against those that have neither an account nor a vote would fill every disk.
+        """
+        culprit, proof = parse_proof(raw)
+        if self.replica.frozen(culprit):
+            return None
+        if not concerns(self.replica, culprit, proof):
+            self.counters["proofs_against_nobody"] += 1
+            return None
+        await trio.to_thread.run_sync(check_proof, proof, self.replica.network, limiter=self._checking)
         if self.replica.frozen(culprit):
             return None
         self.replica.add_proof(culprit, raw)

@@ -16,6 +16,7 @@ from swarmd.ledger.keeper import Keeper
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import NotYet, SwarmdError
 from swarmd.protocols.ids import PeerId, short
+from swarmd.protocols.ledger.check import check_claim
 from swarmd.protocols.ledger.messages import AskClaimVote
 from swarmd.protocols.ledger.votes import Certificate, ClaimVote, Vote, certificate_of
 from swarmd.protocols.ledger.vouchers import Voucher, open_voucher
@@ -45,18 +46,25 @@ class LaneClaims:
         certificate = self._certified.get((payer, lane))
         return claimed(certificate) if certificate is not None else 0
 
-    async def know(self, payer: PeerId, lane: int) -> None:
-        """Be sure that the lane's opening is known here. Raises NotYet."""
-        if self._keeper.replica.state(payer).lanes_opened < lane:
+    async def know(self, payer: PeerId, lane: int, total: int) -> None:
+        """Be sure that the lane's opening is known here, and its funding up to ``total`` if it is. Raises NotYet."""
+        state = self._keeper.replica.state(payer)
+        known = state.lane(lane)
+        if state.lanes_opened < lane or (known is not None and known.cap < total):
             await self._asking.find_head(payer)
         if self._keeper.replica.state(payer).lanes_opened < lane:
             raise NotYet(f"lane {lane} of {short(payer)} is not certified yet, as far as it is known here")
 
     async def certify(self, voucher: Voucher, raw: bytes) -> None:
-        """Get a certificate for a voucher; none is needed if its lane is settled. Raises Refused."""
+        """Get a certificate for a voucher; none is needed if its lane is settled.
+
+        Raises Refused, NotYet or ProtocolViolation for a voucher that we would not vote for ourselves: members would
+        not either, and to ask them for ever would keep us from claiming anything else.
+        """
         payer, lane, total = voucher.payer, voucher.lane, voucher.total
         if self._keeper.replica.state(payer).lane(lane) is None or self.total(payer, lane) >= total:
             return
+        check_claim(self._keeper.replica, voucher, False, now=0.0)  # members' clocks, not ours, say what is too late
 
         def ask() -> AskClaimVote:
             head = self._keeper.replica.head(payer)

@@ -49,7 +49,7 @@ def cast_close(db: sqlite3.Connection, signed: SignedVote, vote: CloseVote, rele
         return earlier
     if vote.highest < known.highest:
         raise Refused(f"claims up to {known.highest} on lane {vote.lane} of {vote.payer} were voted for")
-    kept = known.release or release
+    kept = known.release if known.closed else release  # a closed lane's release was looked at by nobody
     save(db, LaneMark(vote.payer, vote.lane, known.highest, known.voucher, True, kept))
     sql = "UPDATE lane_marks SET vote = ?, closed_before = closed_before OR ? WHERE payer = ? AND lane = ?"
     db.execute(sql, (pack(signed), earlier is not None, vote.payer, vote.lane))

@@ -31,28 +31,33 @@ class Meeting:
         self.desk: Desk | None = None
 
     def want(self, peer: PeerId) -> None:
-        """Compare with this peer as soon as there is room."""
-        if len(self._wanted) < MAX_WANTED:
+        """Compare with this peer as soon as there is room. However many others wait, a committee member may too."""
+        if len(self._wanted) < MAX_WANTED or self._votes(peer):
             self._wanted[peer] = None
             self._wish.set()
 
     async def run(self) -> None:
-        """Compare, for ever."""
-        limit = trio.CapacityLimiter(self._deps.settings.syncs_at_once)
+        """Compare, for ever. Strangers that are slow to answer take no room from the committee's members."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look)
             nursery.start_soon(self._now_and_then)
             while True:
-                while not self._wanted:
-                    self._wish = trio.Event()
-                    await self._wish.wait()
-                async with limit:  # wait for room before choosing
-                    pass
-                peer = next(iter(self._wanted))
-                del self._wanted[peer]
-                if peer not in self._busy:
+                self._wish = trio.Event()
+                while (peer := self._next()) is not None:
+                    del self._wanted[peer]
                     self._busy.add(peer)
-                    nursery.start_soon(self._compare, peer, limit)
+                    nursery.start_soon(self._compare, peer)
+                await self._wish.wait()
+
+    def _next(self) -> PeerId | None:
+        """Whom to compare with now, of those that are wanted and have room."""
+        voting = sum(map(self._votes, self._busy))
+        busy = {True: voting, False: len(self._busy) - voting}
+        room = (peer for peer in self._wanted if busy[self._votes(peer)] < self._deps.settings.syncs_at_once)
+        return next((peer for peer in room if peer not in self._busy), None)
+
+    def _votes(self, peer: PeerId) -> bool:
+        return peer in self._keeper.replica.committee.peers
 
     async def _look(self) -> None:
         """Whoever connects is compared with at once; a member that comes back may be asked for votes."""
@@ -73,19 +78,21 @@ class Meeting:
             if peers:
                 self.want(self._rng.choice(peers))
 
-    async def _compare(self, peer: PeerId, limit: trio.CapacityLimiter) -> None:
-        async with limit:
-            try:
+    async def _compare(self, peer: PeerId) -> None:
+        try:
+            with trio.move_on_after(self._deps.settings.sync_longest) as scope:
                 await self._sync.reconcile(peer)
-            except ProtocolViolation as error:
-                _LOG.info("%s sent what does not hold: %s", short(peer), error)
-                if self.desk is not None:
-                    await self.desk.offended(peer)
-            except SwarmdError as error:
-                self._keeper.counters["comparisons_failed"] += 1
-                _LOG.debug("%s: %s", short(peer), error)
-            except Exception:  # noqa: BLE001 - the edge of what deals with one peer
-                self._keeper.counters["ledger_errors"] += 1
-                _LOG.exception("comparing the ledger with %s", short(peer))
-            finally:
-                self._busy.discard(peer)
+            self._keeper.counters["comparisons_cut_short"] += scope.cancelled_caught
+        except ProtocolViolation as error:
+            _LOG.info("%s sent what does not hold: %s", short(peer), error)
+            if self.desk is not None:
+                await self.desk.offended(peer)
+        except SwarmdError as error:
+            self._keeper.counters["comparisons_failed"] += 1
+            _LOG.debug("%s: %s", short(peer), error)
+        except Exception:  # noqa: BLE001 - the edge of what deals with one peer
+            self._keeper.counters["ledger_errors"] += 1
+            _LOG.exception("comparing the ledger with %s", short(peer))
+        finally:
+            self._busy.discard(peer)
+            self._wish.set()

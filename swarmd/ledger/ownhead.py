@@ -35,15 +35,24 @@ class OwnHead:
         """Why it is not known yet; empty once it is."""
 
     async def check(self) -> None:
-        """Wait until a committee member has said which entry of ours is the newest."""
+        """Wait until so many committee members said which entry of ours is the newest that one of them knows.
+
+        A quorum has an honest member in common with every quorum that certified; one member alone could lie. And without
+        a quorum nothing that we sign would be certified anyway.
+        """
         while not self._known:
-            answered = await self._ask_all()
-            self._known = bool(answered & self._others()) or not self._others()
-            self.obstacle = "" if self._known else "no committee member has said yet which entry of ours is the newest"
+            answered = await self._ask_all() | (set() if self._deps.self_store.restored else {self._keeper.account})
+            self._known = self._keeper.replica.committee.has_quorum(answered)
+            self.obstacle = "" if self._known else self._words(answered)
             self._keeper.tell()
             if not self._known:
                 await trio.sleep(self._deps.settings.own_check_every)
         await self._take_over()
+
+    def _words(self, answered: set[PeerId]) -> str:
+        members = self._keeper.replica.committee.peers
+        said = f"{len(answered.intersection(members))} of {len(members)} committee members"
+        return f"{said} have said which entry of ours is the newest; more must, before we sign another"
 
     def _others(self) -> set[PeerId]:
         return set(self._keeper.replica.committee.peers) - {self._keeper.account}

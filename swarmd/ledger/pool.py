@@ -12,6 +12,8 @@ from swarmd.protocols.ledger.entry import SignedEntry
 from swarmd.protocols.ledger.proofs import Fork
 
 MAX_PENDING = 10_000
+MAX_BYTES = 16 << 20
+"""Of their wire forms; an entry takes some times as much in memory."""
 SECONDS = 600.0
 
 
@@ -20,6 +22,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[PeerId, tuple[SignedEntry, float]] = OrderedDict()  # by when they were seen
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -32,10 +35,11 @@ class Pool:
         if known is not None and known[0].entry.seq == signed.entry.seq:
             return Fork(known[0].raw, signed.raw) if known[0].id != signed.id else None
         if known is None or known[0].entry.seq < signed.entry.seq:
+            self._forget(account)
             self._entries[account] = signed, now
-            self._entries.move_to_end(account)
-        if len(self._entries) > MAX_PENDING:
-            self._entries.popitem(last=False)
+            self._bytes += len(signed.raw)
+        while len(self._entries) > MAX_PENDING or self._bytes > MAX_BYTES:
+            self._forget(next(iter(self._entries)))
         return None
 
     def get(self, account: PeerId) -> SignedEntry | None:
@@ -47,11 +51,16 @@ class Pool:
         """Forget an entry that is certified now, or was overtaken."""
         known = self._entries.get(account)
         if known is not None and known[0].entry.seq <= seq:
-            del self._entries[account]
+            self._forget(account)
 
     def _expire(self, now: float) -> None:
         while self._entries:
             account, (_, seen) = next(iter(self._entries.items()))
             if seen + SECONDS > now:
                 return
-            del self._entries[account]
+            self._forget(account)
+
+    def _forget(self, account: PeerId) -> None:
+        known = self._entries.pop(account, None)
+        if known is not None:
+            self._bytes -= len(known[0].raw)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import trio
+
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.keeper import Keeper
-from swarmd.protocols.errors import NotFound, ProtocolViolation, RemoteError
-from swarmd.protocols.ids import PeerId
+from swarmd.protocols.errors import NotFound, PeerLost, ProtocolViolation, RemoteError
+from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.handover import MAX_REPORT_BYTES, Handover, report_hash
 from swarmd.protocols.ledger.messages import REPORT_PART_BYTES, GetReport, ReportPart
 
+FETCH_SECONDS = 300.0
+"""For one report from one peer, whatever its size: a liar must not keep us from asking the next."""
 MAX_KEPT = 64
 MAX_KEPT_BYTES = 1 << 28
 
@@ -50,9 +54,12 @@ class Reports:
             if peer == self._keeper.account:
                 continue
             try:
-                raw = await self._from(peer, handover)
+                with trio.fail_after(FETCH_SECONDS):
+                    raw = await self._from(peer, handover)
             except RemoteError as error:
                 problem = error
+            except trio.TooSlowError:
+                problem = PeerLost(f"{short(peer)} did not send a report within {FETCH_SECONDS:g} s")
             else:
                 self.keep(raw)
                 return raw
@@ -62,10 +69,10 @@ class Reports:
         parts, size = list[bytes](), 0
         while size <= MAX_REPORT_BYTES:
             part = (await self._asking.member(peer, GetReport(handover.report, size), ReportPart)).data
-            if not part:
-                break
             parts.append(part)
             size += len(part)
+            if len(part) < REPORT_PART_BYTES:
+                break
         raw = b"".join(parts)
         if report_hash(raw) != handover.report:
             raise ProtocolViolation("a report that is not the one its hand-over names")

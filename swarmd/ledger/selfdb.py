@@ -110,6 +110,10 @@ class SelfStore:
         """The only entry of that number we may vote for, by the reports of former committees; None if none is known."""
         return await self._database.read(lambda db: duties.inherited_entry(db, account, seq))
 
+    async def inherited_newest(self, account: PeerId) -> int:
+        """The highest number of this account's entries in the reports of former committees; 0 for none."""
+        return await self._database.read(lambda db: duties.inherited_newest(db, account))
+
     async def cast_claim(self, vote: SignedVote, voucher: bytes) -> SignedVote:
         """The vote; the highest is kept with its voucher. Raises Refused above what a closed lane still grants."""
         what = _only(ClaimVote, vote)

@@ -22,6 +22,7 @@ from swarmd.protocols.ledger.handover import (
     sign_handover,
 )
 from swarmd.protocols.ledger.messages import AskHandover, HandedOver
+from swarmd.protocols.ledger.reporting import above_certified, whole_report
 from swarmd.protocols.ledger.validator import adopt
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class SuccessionDesk:
         name = change_id(asked.change, self._keeper.replica.network)
         async with self._turn:
             known = await self._store.handover(change.number - 1)
+            if known is None and change.number > 1 and not await self._store.inherited(change.number - 1):
+                raise NotYet("this node takes over from the former committee first")
             handover, report = known or await self._hand_over(change, name)
         if handover.change != name:
             raise Refused(f"committee {change.number - 1} was handed over here to other members than these")
@@ -90,7 +93,9 @@ class SuccessionDesk:
             _LOG.info("reports for committee %d: %s", committee.number, error)
             return False
         inherited = await trio.to_thread.run_sync(adopt, self._keeper.replica, reports, self._deps.clock())
-        carried = tuple(dict.fromkeys(raw for report in reports for raw in report.entries))
+        entries = [raw for report in reports for raw in report.entries]
+        above = await trio.to_thread.run_sync(above_certified, self._keeper.replica, entries)
+        carried = tuple(signed.raw for signed in above)
         await self._store.inherit(committee.number, inherited, carried)
         for proof in inherited.proofs:
             await self._keeper.take_proof(proof)
@@ -100,7 +105,8 @@ class SuccessionDesk:
     async def _hand_over(self, change: CommitteeChange, name: bytes) -> tuple[Handover, bytes]:
         async with self._voter.gate.shut():
             replica = self._keeper.replica
-            report = (await self._store.report({a: replica.seq(a) for a in replica.accounts()})).to_bytes()
+            voted = await self._store.report({a: replica.seq(a) for a in replica.accounts()})
+            report = (await trio.to_thread.run_sync(whole_report, replica, voted)).to_bytes()
             handover = sign_handover(
                 name, report_hash(report), replica.network, self._keeper.account, self._deps.identity.sign
             )

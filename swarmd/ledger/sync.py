@@ -6,13 +6,16 @@ sends is believed for its signatures only; a peer that sends what holds not is l
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import trio
 
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.keeper import Keeper
 from swarmd.ledger.serving import hello
-from swarmd.protocols.errors import NotYet
-from swarmd.protocols.ids import PeerId
+from swarmd.protocols.errors import NotYet, ProtocolViolation
+from swarmd.protocols.ids import PeerId, public_key_of
+from swarmd.protocols.ledger.buckets import bucket_of
 from swarmd.protocols.ledger.messages import (
     BUCKETS,
     MAX_HEADS,
@@ -48,12 +51,13 @@ class Sync:
         summary = await self._asking.peer(peer, ours, Summary)
         if summary.hello.committee > self._keeper.replica.committee.number:
             await self._fetch_successions(peer)
-        if summary.hello.proofs != self._keeper.replica.proofs_hash():
-            await self._fetch_proofs(peer)
         hashes = self._keeper.replica.buckets.hashes()
         differ = [n for n in range(BUCKETS) if _part(hashes, n) != _part(summary.buckets, n)]
         self._keeper.counters["comparisons"] += 1
-        return await self._fetch_buckets(peer, differ) if differ else 0
+        taken = await self._fetch_buckets(peer, differ) if differ else 0
+        if summary.hello.proofs != self._keeper.replica.proofs_hash():
+            await self._fetch_proofs(peer)  # heads first: a proof counts against those that have an account
+        return taken
 
     async def _fetch_successions(self, peer: PeerId) -> None:
         for _ in range(MAX_PAGES):
@@ -81,8 +85,7 @@ class Sync:
 
         async def work() -> None:
             while todo:
-                for batch in _batches(await self._newer(peer, todo.pop())):
-                    taken[0] += await self._fetch_heads(peer, batch)
+                taken[0] += await self._fetch_bucket(peer, todo.pop())
 
         try:
             async with trio.open_nursery() as nursery:
@@ -92,16 +95,18 @@ class Sync:
             raise _first(group) from None
         return taken[0]
 
-    async def _newer(self, peer: PeerId, bucket: int) -> list[PeerId]:
-        wanted, after = list[PeerId](), ""
+    async def _fetch_bucket(self, peer: PeerId, bucket: int) -> int:
+        """Page by page, each page's heads before the next, so that no list of a liar's grows."""
+        taken, after = 0, ""
         for _ in range(MAX_PAGES):
             answer = await self._asking.peer(peer, GetBuckets(bucket, after), Buckets)
-            wanted += [line.account for line in answer.lines if self._is_news(line)]
-            last = answer.lines[-1].account if answer.lines else ""
-            if not answer.more or last <= after:
-                return wanted
-            after = last
-        return wanted
+            wanted = [line.account for line in _in_order(answer.lines, bucket, after) if self._is_news(line)]
+            for batch in _batches(wanted):
+                taken += await self._fetch_heads(peer, batch)
+            if not answer.more or not answer.lines:
+                break
+            after = answer.lines[-1].account
+        return taken
 
     def _is_news(self, line: HeadLine) -> bool:
         head = self._keeper.replica.head(line.account)
@@ -110,12 +115,12 @@ class Sync:
         return head.signed.entry.seq == line.seq and head.signed.id != line.entry
 
     async def _fetch_heads(self, peer: PeerId, accounts: list[PeerId]) -> int:
-        """Ask until the answer leaves nothing out; a peer that sends less and less ends it."""
+        """Ask until the answer leaves nothing out. Raises ProtocolViolation if the peer has not what it listed."""
         taken = 0
         while accounts:
             answer = await self._asking.peer(peer, GetHeads(tuple(accounts)), Heads)
             if not answer.heads:
-                return taken
+                raise ProtocolViolation("it lists heads that it does not have")
             try:
                 taken += await self._keeper.take_heads(answer.heads)
             except NotYet:
@@ -126,6 +131,17 @@ class Sync:
 
 def _part(hashes: bytes, bucket: int) -> bytes:
     return hashes[bucket * _HASH : (bucket + 1) * _HASH]
+
+
+def _in_order(lines: tuple[HeadLine, ...], bucket: int, after: str) -> tuple[HeadLine, ...]:
+    """The lines. Raises ProtocolViolation unless they are of accounts in this bucket, and in order."""
+    accounts = [line.account for line in lines]
+    if any(one >= other for one, other in pairwise([after, *accounts])):
+        raise ProtocolViolation("lines that are out of order")
+    for account in accounts:
+        if public_key_of(account) and bucket_of(account) != bucket:
+            raise ProtocolViolation("a line of another bucket")
+    return lines
 
 
 def _batches(accounts: list[PeerId]) -> list[list[PeerId]]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from swarmd.protocols.errors import NotYet, ProtocolViolation
-from swarmd.protocols.ids import NetworkId, PeerId
+from swarmd.protocols.ids import NetworkId
 from swarmd.protocols.ledger.heads import Head, check_head, parse_head, trust_head
-from swarmd.protocols.ledger.proofs import open_proof
 from swarmd.protocols.ledger.replica import Replica
 from swarmd.protocols.ledger.votes import SignedVote, check_vote
 
@@ -32,11 +31,6 @@ def check_heads(raws: tuple[bytes, ...], replica: Replica) -> tuple[Checked, ...
 def read_heads(raws: tuple[bytes, ...], replica: Replica) -> tuple[Checked, ...]:
     """Read heads from our own disk, which were checked before they went there."""
     return tuple(_read_head(raw, replica.network) for raw in raws)
-
-
-def check_proof(raw: bytes, network: NetworkId) -> PeerId:
-    """Whom a proof convicts. Raises ProtocolViolation."""
-    return open_proof(raw, network)[0]
 
 
 def holds(vote: SignedVote, network: NetworkId) -> bool:

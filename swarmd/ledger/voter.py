@@ -10,6 +10,7 @@ import trio
 
 from swarmd.ledger.gate import Gate
 from swarmd.ledger.keeper import Keeper
+from swarmd.ledger.owners import may_write
 from swarmd.ledger.verify import holds
 from swarmd.protocols.errors import NotYet, Refused
 from swarmd.protocols.ids import PeerId
@@ -87,9 +88,10 @@ class Voter:
         signed, state = await trio.to_thread.run_sync(self._read, ask, limiter=self._thread)
         entry, committee = signed.entry, self._keeper.replica.committee.number
         earlier = await self._earlier(entry.account, entry.seq)
-        await self._note(signed, earlier)
+        reported = await self._store.inherited_newest(entry.account)
         for head in ask.evidence.heads:
             await self._take(head)
+        await self._note(signed, earlier)
         async with self.gate.passing():
             vote = await trio.to_thread.run_sync(
                 lambda: decide_entry(
@@ -99,6 +101,7 @@ class Voter:
                     signed,
                     state,
                     ask.evidence,
+                    reported=reported,
                     handed_over=self.handed_over,
                 ),
                 limiter=self._thread,
@@ -171,8 +174,9 @@ class Voter:
     async def _note(self, signed: SignedEntry, earlier: EntryVote | None) -> None:
         """Whether its owner signed another entry of this number, as far as it is known here."""
         entry = signed.entry
-        fork = self._keeper.pool.offer(signed, trio.current_time())
-        head = self._keeper.replica.head(entry.account)
+        replica = self._keeper.replica
+        fork = self._keeper.pool.offer(signed, trio.current_time()) if may_write(replica, entry) else None
+        head = replica.head(entry.account)
         if head is not None and head.signed.entry.seq == entry.seq and head.signed.id != signed.id:
             fork = Fork(head.signed.raw, signed.raw)
         elif earlier is not None and earlier.entry != signed.id:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import trio
 
+from swarmd.net.long_requests import LONG, LongRequests
 from swarmd.net.transport import Stream, StreamLimits, Transport
 from swarmd.protocols.errors import (
     NotFound,
@@ -79,19 +80,27 @@ def serve_rpc(
 
     Any number of nodes' requests run at once, at most ``limits.streams_per_peer`` of one peer.
     """
-    requests = Registry(*handlers)
+    requests, long = Registry(*handlers), LongRequests()
 
     async def serve(stream: Stream) -> None:
         violation: ProtocolViolation | None = None
         async with closing(stream):
-            raw = await receive_message(stream, max_bytes)
+            length = payload_length(await stream.receive_exactly(PREFIX_BYTES), max_bytes)
             try:
-                answer = await _answer(stream.remote, requests.decode(raw, max_bytes))
+                answer = await _answer(stream.remote, await _read(stream, length))
             except ProtocolViolation as error:
                 violation, answer = error, failure_of(error)
             await send_message(stream, Registry(type(answer)).encode(answer), max_bytes)
         if violation is not None:
             raise violation  # the transport counts it
+
+    async def _read(stream: Stream, length: int) -> object:
+        if length > LONG:
+            return await long.receive(stream, length, decode)
+        return decode(await stream.receive_exactly(length) if length else b"")
+
+    def decode(raw: bytes) -> object:
+        return requests.decode(raw, max_bytes)
 
     async def _answer(peer: PeerId, request: object) -> object:
         try:

@@ -74,7 +74,7 @@ class Provider:
         )
         self._newest: Voucher | None = None
         self._counted = 0
-        self._certified = False
+        self._certified = self._released = False
         self._overdue_since: float | None = None
 
     @property
@@ -111,8 +111,11 @@ class Provider:
     async def take(self, note: VoucherNote) -> None:
         """Check a voucher, keep it, count it; one that is no newer than the last is nothing.
 
-        Raises ProtocolViolation for one that no honest payer sends.
+        Raises ProtocolViolation for one that no honest payer sends. None comes after our release of the lane: what it
+        says could not be claimed, for the payer may settle at the release.
         """
+        if self._released:
+            raise ProtocolViolation("a voucher after its lane was released")
         voucher = await trio.to_thread.run_sync(self._checked, note)
         if self._newest is not None and voucher.number <= self._newest.number:
             return
@@ -132,6 +135,7 @@ class Provider:
         """Our word that the lane may be closed. Raises Refused unless ``total`` is what our newest voucher says."""
         if total != self.total:
             raise Refused(f"the newest voucher here is for {self.total} micro-credits, not {total}")
+        self._released = True
         return await sign_lane_release(self._deps, self._post.payer, self._terms.lane)
 
     def _checked(self, note: VoucherNote) -> Voucher:

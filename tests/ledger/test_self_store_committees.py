@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.protocols.errors import Refused, StateError
+from swarmd.protocols.errors import NotYet, Refused, StateError
 from swarmd.protocols.ids import EntryId
 from swarmd.protocols.ledger.handover import LaneMark, Report
-from swarmd.protocols.ledger.validator import Inherited
+from swarmd.protocols.ledger.validator import NO_ENTRY, Inherited
 from swarmd.protocols.ledger.votes import MaturityVote
 from tests.ledger.statements import ANNA, BERT, by, claim_vote, close_vote, entry_vote, handover, self_store
 
@@ -49,6 +49,7 @@ async def test_a_hand_over_is_given_once_and_only_the_same_again(path):
 async def test_old_hand_overs_go(path):
     async with self_store(path) as store:
         for number in range(6):
+            await store.inherit(number, NOTHING)
             await store.hand_over(number, handover(), b"report")
         assert await store.handover(1) is None
         assert await store.handover(2) is not None
@@ -77,14 +78,41 @@ async def test_only_the_reported_entry_is_voted_for(path):
         assert await store.cast_entry(entry_vote(4, 7, committee=1), b"raw") == entry_vote(4, 7, committee=1)
 
 
-async def test_the_first_binding_and_our_own_vote_outlast_later_reports(path):
+async def test_who_did_not_take_over_has_nothing_to_hand_over(path):
+    async with self_store(path) as store:
+        with pytest.raises(StateError, match="not taken over yet"):
+            await store.hand_over(1, handover(), b"report")
+
+
+async def test_below_the_newest_reported_entry_nothing_is_voted_for(path):
+    async with self_store(path) as store:
+        assert await store.inherited_newest(ANNA.peer) == 0
+        await store.inherit(1, Inherited({(ANNA.peer, 4): EntryId(f"{7:064x}")}, {}, ()))
+        assert await store.inherited_newest(ANNA.peer) == 4
+        with pytest.raises(NotYet, match="a later entry"):
+            await store.cast_entry(entry_vote(3, committee=1), b"raw")
+        assert await store.cast_entry(entry_vote(5, committee=1), b"raw") == entry_vote(5, committee=1)
+
+
+async def test_a_closed_lane_keeps_no_release_that_nobody_looked_at(path):
+    closed = LaneMark(ANNA.peer, 1, 3, b"v3", True, b"")
+    async with self_store(path) as store:
+        await store.inherit(1, Inherited({}, {(ANNA.peer, 1): closed}, ()))
+        await store.cast_close(close_vote(1, 3, committee=1), b"unread")
+        assert await store.lane_mark(ANNA.peer, 1) == closed
+
+
+async def test_two_entries_of_one_number_bind_to_neither(path):
     async with self_store(path) as store:
         await store.cast_entry(entry_vote(1, 1), b"one")
         one, two = EntryId(f"{1:064x}"), EntryId(f"{2:064x}")
         await store.inherit(1, Inherited({(ANNA.peer, 1): two, (ANNA.peer, 2): one}, {}, ()))
-        await store.inherit(2, Inherited({(ANNA.peer, 2): two}, {}, ()))
-        assert await store.inherited_entry(ANNA.peer, 2) == one
-        assert await store.cast_entry(entry_vote(1, 1, committee=2), b"one") == entry_vote(1, 1, committee=2)
+        await store.inherit(2, Inherited({(ANNA.peer, 1): two, (ANNA.peer, 2): two}, {}, ()))
+        assert await store.inherited_entry(ANNA.peer, 1) == two
+        assert await store.inherited_entry(ANNA.peer, 2) == NO_ENTRY
+        for seq, word in ((1, 1), (2, 1), (2, 2)):
+            with pytest.raises(Refused, match="former committee"):
+                await store.cast_entry(entry_vote(seq, word, committee=2), b"raw")
 
 
 async def test_reported_lanes_join_our_own_marks(path):

@@ -8,8 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+from swarmd.ledger.change import change_committee
 from swarmd.protocols.ledger.entry import Stake, Unstake
-from swarmd.protocols.ledger.genesis import Limits
+from swarmd.protocols.ledger.genesis import Limits, Member
 from tests.ledger.nodes import CALM, CREDIT, genesis_of, ledger_swarm
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,20 @@ async def test_stake_comes_back_by_itself_after_the_cooldown(
         await one.until(lambda: one.balance == 940 * CREDIT, 1200)
         await swarm.settled()
         assert all(not node.wallet.keeper.first_seen for node in swarm.nodes.values())
+
+
+async def test_who_becomes_a_member_knows_since_when_stake_is_on_its_way_back(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    limits = Limits(entry_seconds=0, cooldown_seconds=2 * DAY)
+    async with ledger_swarm(tmp_path, genesis_of(1, limits=limits, operator=1), settings=CALM) as swarm:
+        one, _, _ = await swarm.add_all(3)
+        await one.wallet.write((Stake(100 * CREDIT),))
+        await one.wallet.write((Unstake(100 * CREDIT),))
+        await swarm.settled()
+        await trio.sleep(DAY)
+        await change_committee(one.deps, one.wallet, (Member(swarm[2].peer, 1),))
+        await one.until(lambda: one.balance == 1000 * CREDIT, DAY + 1200)
 
 
 async def test_members_remember_over_restarts_since_when_they_know_of_an_unstaking(

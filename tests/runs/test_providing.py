@@ -271,3 +271,13 @@ async def test_a_payer_that_gives_a_strange_voucher_is_not_believed(
         with trio.move_on_after(0.3):
             await collecting.collect_pay(two.node.deps)
         assert await two.kept() == (0, 0)
+
+
+async def test_a_released_lane_takes_no_more_vouchers(tmp_path: Path) -> None:
+    """A payer that asks for the release early could settle at it, whatever its later vouchers say."""
+    async with pair(tmp_path) as two:
+        await two.provider.take(two.note(300))
+        await two.provider.release(300)
+        with pytest.raises(ProtocolViolation, match="after its lane was released"):
+            await two.provider.take(two.note(400, 2, receipts=()))
+        assert await two.kept() == (1, 300)

@@ -108,7 +108,7 @@ class HostTransport:
         except NotSpoken as error:
             raise Refused(f"{short(peer)} does not speak {protocol}", hint="it may run another version") from error
         except BaseLibp2pError as error:
-            raise PeerLost(f"no stream to {short(peer)}: {error}") from error
+            raise PeerLost(f"no stream to {short(peer)}: {str(error) or 'it does not answer'}") from error
 
     def connected(self) -> frozenset[PeerId]:
         """Peers with a live connection."""

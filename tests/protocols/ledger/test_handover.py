@@ -23,7 +23,7 @@ from swarmd.protocols.ledger.heads import make_head
 from swarmd.protocols.ledger.messages import AskCloseVote, Evidence
 from swarmd.protocols.ledger.replica import Replica
 from swarmd.protocols.ledger.validator import adopt, merge_marks
-from swarmd.protocols.ledger.votes import ClaimVote, CloseVote, EntryVote
+from swarmd.protocols.ledger.votes import ClaimVote, CloseCertificate, CloseVote, EntryVote
 from tests.protocols.keys import who
 from tests.protocols.ledger.world import (
     LIMITS,
@@ -31,6 +31,7 @@ from tests.protocols.ledger.world import (
     NOW,
     OPERATOR,
     RUN,
+    Owner,
     Validator,
     World,
     members,
@@ -54,9 +55,11 @@ def handed_over(world: World, among: list[Validator] | None = None) -> tuple[Suc
     return world.hand_over(world.change(3, 4, 5, 6), among or world.validators[:3])
 
 
-def newcomer(world: World, succession: Succession, reports: tuple[Report, ...], now: float = NOW) -> Validator:
-    """Member 5 begins."""
-    member = Validator(who(5), world.genesis)
+def newcomer(
+    world: World, succession: Succession, reports: tuple[Report, ...], now: float = NOW, number: int = 5
+) -> Validator:
+    """This member begins."""
+    member = Validator(who(number), world.genesis)
     for account in world.replica.accounts():
         member.take_head(world.replica.head(account).raw, now)
     member.take_over(succession, reports, now)
@@ -146,6 +149,94 @@ def test_the_new_members_vote_for_no_other_entry_than_was_reported(world):
     assert member.vote_entry(*voted, NOTHING).vote == EntryVote(1, ann.peer, 2, voted[0].id)
 
 
+def behind(world: World, heads: tuple[bytes, ...], among: list[Validator], now: float = NOW) -> Validator:
+    """Member 5 begins with these heads only, and the reports of these members."""
+    member = Validator(who(5), world.genesis)
+    for raw in heads:
+        member.take_head(raw, now)
+    member.take_over(*handed_over(world, among), now)
+    return member
+
+
+def test_new_members_that_lag_behind_vote_for_no_other_entry_than_was_certified(world):
+    ann, ben, cid = world.owners
+    before, rival = world.replica.head(ann.peer).raw, ann.draft(Pay(cid.peer, 1))
+    certified = world.certified(ann, Pay(ben.peer, 1))
+    member = behind(world, (before,), world.validators[:3])
+    with pytest.raises(Refused, match="its owner signed two"):
+        member.vote_entry(*rival, NOTHING)
+    signed, state = ann.draft(Pay(ben.peer, 2))
+    assert member.vote_entry(signed, state, Evidence(heads=(certified.raw,))).vote.committee == 1
+
+
+def test_a_reported_entry_stands_for_all_before_it(world):
+    """The member that reports has forgotten what it voted for below: the certified entry is above that."""
+    ann, ben, cid = world.owners
+    before, rival = world.replica.head(ann.peer).raw, ann.draft(Pay(cid.peer, 1))
+    world.certified(ann, Pay(ben.peer, 1))
+    world.certified(ann, Pay(ben.peer, 2))
+    for each in world.validators:
+        each.disk.entries.clear()
+    member = behind(world, (before,), world.validators[:3])
+    with pytest.raises(NotYet, match=r"entry 3 of .* was reported"):
+        member.vote_entry(*rival, NOTHING)
+
+
+def test_what_was_reported_counts_even_against_our_own_vote(world):
+    """The other entry may be certified, and in the next committee our vote may weigh more."""
+    ann, ben, cid = world.owners
+    one, two = ann.draft(Pay(ben.peer, 1)), ann.draft(Pay(cid.peer, 1))
+    *others, last = world.validators
+    for each in others:
+        each.vote_entry(*one, NOTHING)
+    last.vote_entry(*two, NOTHING)
+    last.take_over(*handed_over(world, others))
+    for entry in (one, two):
+        with pytest.raises(Refused, match="its owner signed two"):
+            last.vote_entry(*entry, NOTHING)
+
+
+def test_reports_pass_on_what_was_reported(world):
+    ann, ben, cid = world.owners
+    voted, rival = ann.draft(Pay(ben.peer, 1)), ann.draft(Pay(cid.peer, 1))
+    released = AskCloseVote(ann.peer, 1, ben.release(ann.peer, 1, 700), ann.voucher(1, ben.peer, 700))
+    for each in world.validators[:3]:
+        each.vote_entry(*voted, NOTHING)
+        each.vote_close(released)
+    first, reports = handed_over(world)
+    second = [newcomer(world, first, reports, number=each) for each in (3, 5, 6)]
+    world.replica.offer_succession(first)
+    later = Validator(who(7), world.genesis)
+    later.take_head(world.replica.head(ann.peer).raw, NOW)
+    later.take_over(first, (), NOW)
+    later.take_over(*world.hand_over(world.change(7), second))
+    with pytest.raises(Refused, match="its owner signed two"):
+        later.vote_entry(*rival, NOTHING)
+    with pytest.raises(Refused, match="was closed here"):
+        later.vote_claim(ann.voucher(1, ben.peer, 900))
+    assert later.vote_close(AskCloseVote(ann.peer, 1, b"", b"")).vote == CloseVote(2, ann.peer, 1, 700)
+
+
+def test_a_reported_voucher_above_the_lanes_cap_closes_it_at_the_cap(world):
+    ann, ben, _ = world.owners
+    world.validators[0].disk.marks[ann.peer, 1] = LaneMark(
+        ann.peer, 1, 9999, ann.voucher(1, ben.peer, 9999), False, b""
+    )
+    succession, reports = handed_over(world)
+    asked, owner = AskCloseVote(ann.peer, 1, b"", b""), Owner(ann.who, world.genesis, ann.seq, ann.prev)
+    owner.state = ann.state
+    new = [Validator(who(each), world.genesis) for each in (3, 4, 5)]
+    for each in new:
+        each.take_head(world.replica.head(ann.peer).raw, NOW)
+        each.take_over(succession, reports)
+    votes = sorted((each.vote_close(asked, LATE) for each in new), key=lambda vote: vote.member)
+    evidence = Evidence(closes=(CloseCertificate(tuple(votes)),))
+    for each in new:
+        assert each.vote_entry(*owner.draft(LaneSettle(1, 1000)), evidence)
+        with pytest.raises(Refused):
+            each.vote_entry(*owner.draft(LaneSettle(1, 999)), evidence)
+
+
 def test_two_reported_entries_of_one_number_are_a_fork(world):
     ann, ben, cid = world.owners
     world.validators[0].vote_entry(*ann.draft(Pay(ben.peer, 1)), NOTHING)
@@ -158,7 +249,8 @@ def test_reported_entries_that_are_certified_or_forged_bind_nobody(world):
     ann, ben, _ = world.owners
     world.validators[0].vote_entry(*ann.draft(Pay(ben.peer, 1)), NOTHING)
     _, (report, *_) = handed_over(world, world.validators[:1])
-    (raw,) = report.entries
+    certified, raw = report.entries
+    assert certified == world.replica.head(ann.peer).signed.raw
     assert adopt(world.replica, (report, report), NOW).entries
     assert not adopt(world.replica, (Report((raw[:-1] + bytes([raw[-1] ^ 1]), b"?"), ()),), NOW).entries
     for each in world.validators:

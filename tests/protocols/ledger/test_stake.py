@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from swarmd.protocols.errors import NotYet, ProtocolViolation, Refused
+from swarmd.protocols.errors import NotYet, ProtocolViolation, Refused, UsageError
+from swarmd.protocols.ledger.account import Unbonding
 from swarmd.protocols.ledger.entry import Pay, Release, Stake, Unstake
 from swarmd.protocols.ledger.messages import Evidence
-from swarmd.protocols.ledger.proofs import Fork, encode_proof
-from swarmd.protocols.ledger.votes import MaturityVote, certificate_of
+from swarmd.protocols.ledger.proofs import DoubleVote, Fork, encode_proof
+from swarmd.protocols.ledger.votes import EntryVote, MaturityVote, certificate_of
 from tests.protocols.ledger.world import LIMITS, NOTHING, NOW, Validator, World
 
 RIPE = NOW + LIMITS.cooldown_seconds
@@ -82,6 +83,34 @@ def test_the_certificate_is_of_this_entry_of_this_account(world, of):
     evidence = Evidence(maturities=(world.certificate(*given),))
     with pytest.raises(NotYet, match="no certificate was given that the cooldown of entry 2 is over"):
         world.validators[0].vote_entry(*ann.draft(Release(2)), evidence)
+
+
+def test_what_one_entry_unstakes_in_parts_comes_back_as_one(world):
+    ann = world.owners[0]
+    world.certified(ann, Unstake(10), Unstake(5))
+    assert world.replica.state(ann.peer).unbonding == (Unbonding(2, 60), Unbonding(3, 15))
+    ripe = Evidence(maturities=(world.certificate(Validator.vote_maturity, ann.peer, 3, RIPE),))
+    with pytest.raises(UsageError, match="nothing on its way back"):
+        ann.draft(Release(3), Release(3))
+    world.certified(ann, Release(3), evidence=ripe)
+    state = world.replica.state(ann.peer)
+    assert (state.bonded, state.unbonding, state.released) == (25, (Unbonding(2, 60),), 15)
+
+
+def test_a_proof_against_members_takes_nothing_from_what_they_certified(world):
+    ann, ben, cid = world.owners
+    lying = world.validators[0]
+    ripe = world.certificate(Validator.vote_maturity, ann.peer, 2, RIPE)
+    votes = [EntryVote(0, ben.peer, 1, ben.draft(Pay(each, 1))[0].id) for each in (ann.peer, cid.peer)]
+    world.spread_proof(encode_proof(DoubleVote(*map(lying.sign, votes))))
+    assert lying.peer in {vote.member for vote in ripe.votes}
+    assert all(each.replica.frozen(lying.peer) for each in world.validators)
+    signed, state = ann.draft(Release(2))
+    assert world.validators[1].vote_entry(signed, state, Evidence(maturities=(ripe,)))
+    raw = world.replica.head(ann.peer).raw
+    late = Validator(lying.who, world.genesis)
+    late.take_proof(world.replica.proof(lying.peer))
+    assert late.replica.offer_head(raw) is not None
 
 
 def test_a_certificate_of_too_few_releases_nothing(world):

@@ -25,7 +25,9 @@ from swarmd.protocols.ledger.handover import (
 from swarmd.protocols.ledger.heads import Head, make_head, trust_head
 from swarmd.protocols.ledger.messages import AskCloseVote, Evidence
 from swarmd.protocols.ledger.replica import Replica
+from swarmd.protocols.ledger.reporting import whole_report
 from swarmd.protocols.ledger.validator import (
+    NO_ENTRY,
     adopt,
     decide_claim,
     decide_close,
@@ -111,6 +113,7 @@ class Disk:
     successions: list[Succession] = field(default_factory=list)
     votes: dict[tuple[PeerId, int], EntryVote] = field(default_factory=dict)
     entries: dict[tuple[PeerId, int], bytes] = field(default_factory=dict)
+    bound: set[tuple[PeerId, int]] = field(default_factory=set)
     marks: dict[tuple[PeerId, int], LaneMark] = field(default_factory=dict)
     first_seen: dict[tuple[PeerId, int], float] = field(default_factory=dict)
     handed_over: int = -1
@@ -154,7 +157,10 @@ class Validator:
             self.take_head(raw, now)
         place = (signed.entry.account, signed.entry.seq)
         earlier, handed = self.disk.votes.get(place), self.disk.handed_over
-        vote = decide_entry(self.replica, self.peer, earlier, signed, state, evidence, handed_over=handed)
+        reported = max((seq for account, seq in self.disk.bound if account == signed.entry.account), default=0)
+        vote = decide_entry(
+            self.replica, self.peer, earlier, signed, state, evidence, reported=reported, handed_over=handed
+        )
         self.disk.votes[place], self.disk.entries[place] = vote, signed.raw
         return self.sign(vote)
 
@@ -181,8 +187,8 @@ class Validator:
     def hand_over(self, change: bytes) -> tuple[Handover, Report]:
         """Vote no more in the committee before the change."""
         self.disk.handed_over = self.replica.committee.number
-        entries = [raw for (peer, seq), raw in self.disk.entries.items() if seq > self.replica.seq(peer)]
-        report = Report(tuple(entries), tuple(self.disk.marks.values()))
+        voted = Report(tuple(self.disk.entries.values()), tuple(self.disk.marks.values()))
+        report = whole_report(self.replica, voted)
         name = change_id(change, self.genesis.id)
         return sign_handover(name, report_hash(report.to_bytes()), self.genesis.id, self.peer, self.who.sign), report
 
@@ -193,7 +199,10 @@ class Validator:
         self.disk.successions.append(succession)
         inherited = adopt(self.replica, reports, now)
         for (account, seq), entry in inherited.entries.items():
-            self.disk.votes.setdefault((account, seq), EntryVote(0, account, seq, entry))
+            self.disk.bound.add((account, seq))
+            ours = self.disk.votes.setdefault((account, seq), EntryVote(0, account, seq, entry))
+            if ours.entry != entry:
+                self.disk.votes[account, seq] = EntryVote(0, account, seq, NO_ENTRY)
         for report in reports:
             for raw in report.entries:
                 entry = open_entry(raw, self.genesis.id).entry
