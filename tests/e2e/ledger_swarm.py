@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ PAGE = 200
 
 
 class LedgerSwarm:
-    """Daemons by name, each granted GRANT; the first ``members`` vote."""
+    """Daemons by name, each granted GRANT; the first ``members`` vote. Strangers can come unless it is ``private``."""
 
-    def __init__(self, start: Callable[..., Daemon], folder: Path, names: list[str], *, members: int) -> None:
+    def __init__(
+        self, start: Callable[..., Daemon], folder: Path, names: list[str], *, members: int, private: bool = True
+    ) -> None:
         self._start, self._folder = start, folder
         self.names = names
         self.running: dict[str, Daemon] = {}
@@ -45,8 +47,9 @@ class LedgerSwarm:
             name="e2e", supply=GRANT * len(names), grants=grants, members=tuple(peers[1:members]), limits=LIMITS
         )
         network = found_network(peers[0], plan)
+        self.genesis = network.genesis
         for name in names:
-            save_network(self.paths(name), network)
+            save_network(self.paths(name), network if private else replace(network, psk=None))
 
     def paths(self, name: str) -> Paths:
         return Paths(self._folder / name, self._folder)

@@ -15,18 +15,18 @@ import trio
 from swarmd.cli.client import stream
 from swarmd.net.rpc import call
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.ledger.amounts import MICRO
 from swarmd.protocols.ledger.genesis import Genesis
 from swarmd.protocols.ledger.messages import LEDGER_PROTOCOL, GetHeads, Heads
-from tests.e2e.daemons import Daemon, daemons, until
+from tests.e2e.daemons import Daemon, daemons
 from tests.e2e.hostile_ledger import Ledger, LedgerAttacker, LedgerPhrases
 from tests.e2e.hostile_peer import everywhere, node
-from tests.e2e.test_ledger import Swarm, one_network
+from tests.e2e.ledger_swarm import LedgerSwarm
 
 pytestmark = [pytest.mark.slow, pytest.mark.net]
 
 NAMES = ["one", "two", "three"]
 """All vote, and all three must: nothing is certified around the one that is attacked."""
+AMOUNT = 1000
 ATTACKERS, AT_ONCE = 8, 2
 QUESTIONS, FRAMES = 280, 200
 MOST_GROWTH = 64 << 20
@@ -54,7 +54,7 @@ class Payments:
 
     def _pay(self) -> float:
         began = time.perf_counter()
-        views = list(stream(self._payer.paths, "pay", idle=30.0, peer=self._payee, amount=MICRO // 1000))
+        views = list(stream(self._payer.paths, "pay", idle=30.0, peer=self._payee, amount=AMOUNT))
         assert views[-1]["state"] == "final"
         return time.perf_counter() - began
 
@@ -85,11 +85,12 @@ async def certified_heads(daemon: Daemon, genesis: Genesis) -> tuple[bytes, ...]
 
 
 async def test_thousands_of_hostile_messages_on_the_ledger_hold_up_no_payment(tmp_path: Path) -> None:
-    chance, genesis = random.Random(61), one_network(tmp_path, NAMES, 3)
+    chance = random.Random(61)
     with daemons(tmp_path) as start:
-        swarm = Swarm(start)
-        one, two, three = (swarm.up(name) for name in NAMES)
-        until(lambda: all(len(each.ask("peers")["peers"]) == 2 for each in (one, two, three)))
+        swarm = LedgerSwarm(start, tmp_path, NAMES, members=3, private=False)
+        genesis = swarm.genesis
+        swarm.start_all()
+        one, two, three = swarm.running.values()
         payments = Payments(two, three.peer)
         calm = [await trio.to_thread.run_sync(payments._pay) for _ in range(3)]
         heads = await certified_heads(one, genesis)
@@ -108,6 +109,5 @@ async def test_thousands_of_hostile_messages_on_the_ledger_hold_up_no_payment(tm
         assert len(payments.seconds) >= 5
         assert statistics.median(payments.seconds) < max(2.0, 10 * statistics.median(calm))
         assert max(payments.seconds) < 15
-        wallets = await trio.to_thread.run_sync(swarm.settled, genesis.supply)
-        assert not any(wallet["burned"] or wallet["frozen"] for wallet in wallets.values())
-        assert wallets["two"]["balance"] + wallets["three"]["balance"] == 2 * genesis.grants[0].amount
+        books = await trio.to_thread.run_sync(swarm.books)
+        assert books.claimed("three", "two") == books.sent("two", "three") >= len(payments.seconds) * AMOUNT
