@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,6 +19,12 @@ from swarmd.protocols.errors import StateError, SwarmdError, UsageError
 _ANYWHERE = ("--debug", "--no-color")
 """Options that hold for every command and may stand after it."""
 _ANYWHERE_WITH_VALUE = "--state-dir"
+_BEHIND = "--json"
+"""An option of the commands themselves, which may as well stand before their names."""
+
+
+_NUMBER = re.compile(r"-\d.*")
+"""Looks like an option, and is an amount below zero."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +54,10 @@ def _told(given: list[str], *, as_json: bool, debug: bool) -> int:
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
-    """Move the options that hold for every command to the front, wherever they were typed."""
+    """Move the options that hold for every command to the front, and ``--json`` behind its command, from anywhere."""
     front: list[str] = []
     rest: list[str] = []
+    behind: list[str] = []
     words_left = iter(_options(arguments))
     for word in words_left:
         if word == _ANYWHERE_WITH_VALUE:
@@ -57,8 +65,8 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         elif word in _ANYWHERE or word.startswith(f"{_ANYWHERE_WITH_VALUE}="):
             front.append(word)
         else:
-            rest.append(word)
-    return front + rest + list(arguments[len(_options(arguments)) :])
+            (behind if word == _BEHIND else rest).append(word)
+    return front + rest + behind[:1] + list(arguments[len(_options(arguments)) :])
 
 
 def _state_dir(hoisted: Sequence[str]) -> Path | None:
@@ -97,6 +105,8 @@ def _explained(error: SwarmdError | TyperException | OSError) -> SwarmdError:
         return StateError(f"{place}{error.strerror or error}", hint="swarmd doctor checks this machine")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "swarmd"
+    if _NUMBER.fullmatch(str(getattr(error, "option_name", ""))):
+        return UsageError("a number here is below zero", hint="an amount is positive: write it like 12 or 0.25")
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     return UsageError(message, hint=f"{command} --help")
 

@@ -10,7 +10,11 @@ MICRO = 1_000_000
 """Micro-credits in one credit."""
 MAX_AMOUNT = (1 << 63) - 1
 
-_SPELLING = re.compile(r"(\d{1,13})(?:\.(\d{1,6}))?")
+_SPELLING = re.compile(r"(\d+)(?:\.(\d+))?")
+_EXPONENT = re.compile(r"[+-]?\d+(?:\.\d+)?[eE][+-]?\d+")
+_COMMAS = re.compile(r"\d+(?:,\d+)+(?:\.\d+)?")
+_PLACES = 6
+_USUAL = "write it like 12 or 0.25"
 
 
 def check_amounts(*amounts: int, least: int = 1) -> None:
@@ -20,13 +24,20 @@ def check_amounts(*amounts: int, least: int = 1) -> None:
 
 
 def parse_credits(text: str) -> int:
-    """Micro-credits of a text such as ``12`` or ``0.25``. Raises UsageError."""
-    match = _SPELLING.fullmatch(text.strip())
-    amount = int(match[1]) * MICRO + int((match[2] or "").ljust(6, "0")) if match else 0
-    if not 0 < amount <= MAX_AMOUNT:
+    """Micro-credits of a text such as ``12`` or ``0.25``. Raises UsageError, which says what is wrong with it."""
+    given = text.strip()
+    match = _SPELLING.fullmatch(given) if given.isascii() else None
+    if match is None:
+        raise _misspelt(given)
+    whole, part = match[1].lstrip("0"), (match[2] or "").rstrip("0")
+    if len(part) > _PLACES:
         raise UsageError(
-            f"{text!r} is not an amount of credits", hint="write it like 12 or 0.25; the smallest is 0.000001"
+            f"{_shown(given)} has more than {_PLACES} decimals", hint="the smallest amount is 0.000001 credits"
         )
+    if len(whole) > len(str(MAX_AMOUNT)) or (amount := int(whole or "0") * MICRO + int(part.ljust(6, "0"))) > MAX_AMOUNT:
+        raise UsageError(f"{_shown(given)} credits are too many", hint=f"the most is {MAX_AMOUNT // MICRO} credits")
+    if not amount:
+        raise UsageError("an amount of 0 credits moves nothing", hint="the smallest amount is 0.000001 credits")
     return amount
 
 
@@ -35,3 +46,23 @@ def format_credits(amount: int) -> str:
     sign, amount = ("-", -amount) if amount < 0 else ("", amount)
     whole, part = divmod(amount, MICRO)
     return f"{sign}{whole:,}.{part:06}".rstrip("0").rstrip(".")
+
+
+def _misspelt(given: str) -> UsageError:
+    """What keeps a text from being a number of credits."""
+    if not given:
+        return UsageError("the amount is empty", hint=_USUAL)
+    if given.startswith("-"):
+        return UsageError(f"{_shown(given)} is below zero", hint="an amount is positive: write it like 12 or 0.25")
+    if _EXPONENT.fullmatch(given):
+        return UsageError(f"{_shown(given)} has an exponent", hint="write all its digits, as 1000 for 1e3")
+    if _COMMAS.fullmatch(given):
+        return UsageError(
+            f"{_shown(given)} has a comma", hint="decimals come after a point, and thousands stand together: 1234.5"
+        )
+    return UsageError(f"{_shown(given)} is not a number of credits", hint=_USUAL)
+
+
+def _shown(given: str) -> str:
+    """As it was typed, of a length that a line bears."""
+    return repr(given if len(given) <= 40 else f"{given[:37]}...")

@@ -148,6 +148,13 @@ def test_options_for_every_command_may_stand_after_it() -> None:
     assert hoist(["sample", "r", "--", "--debug"]) == ["sample", "r", "--", "--debug"]
 
 
+def test_json_may_stand_before_the_command_s_name_too(cli: Cli, daemon: FakeDaemon) -> None:
+    assert hoist(["--json", "wallet", "balance"]) == ["wallet", "balance", "--json"]
+    assert hoist(["wallet", "--json", "pay", "p", "--", "-1"]) == ["wallet", "pay", "p", "--json", "--", "-1"]
+    for words in (("--json", "jobs", "ls"), ("jobs", "--json", "ls"), ("jobs", "ls", "--json")):
+        assert json.loads(cli(*words).out)["v"] == 1
+
+
 def test_debug_lets_the_traceback_through(paths: Paths) -> None:
     with pytest.raises(DaemonUnreachable):
         main(["status", "--debug", "--state-dir", str(paths.state_dir)])

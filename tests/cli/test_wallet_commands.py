@@ -171,11 +171,24 @@ def test_a_payment_asks_on_a_terminal_and_takes_no_for_an_answer(
     assert cli("wallet", "pay", PEER, "1", "--yes").code == 0
 
 
-@pytest.mark.parametrize("amount", ["0", "-1", "1e3", "0.0000001", "much"])
-def test_what_is_no_amount_is_not_paid(cli: Cli, daemon: FakeDaemon, amount: str) -> None:
-    said = cli("wallet", "pay", "--yes", PEER, "--", amount)
-    assert said.code == 2
-    assert "is not an amount of credits" in said.err
+@pytest.mark.parametrize(
+    ("amount", "wrong"),
+    [
+        ("0", "0 credits moves nothing"),
+        ("-1", "is below zero"),
+        ("-12.5", "is below zero"),
+        ("1e3", "has an exponent"),
+        ("1,5", "has a comma"),
+        ("0.0000001", "more than 6 decimals"),
+        ("9" * 20, "are too many"),
+        ("", "is empty"),
+        ("much", "is not a number of credits"),
+    ],
+)
+def test_what_is_no_amount_is_not_paid(cli: Cli, daemon: FakeDaemon, amount: str, wrong: str) -> None:
+    for said in (cli("wallet", "pay", "--yes", PEER, amount), cli("wallet", "stake", amount)):
+        assert said.code == 2
+        assert wrong in said.err
     assert daemon.asked == []
 
 

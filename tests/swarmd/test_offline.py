@@ -122,7 +122,7 @@ def test_a_backup_is_made_beside_a_running_daemon_and_restored_without_one(paths
         ({}, "a network's name is"),
         ({"name": "Home"}, "a network's name is"),
         ({"name": 7}, "'name' must be a str"),
-        ({"name": "home", "supply": "none"}, "is not an amount of credits"),
+        ({"name": "home", "supply": "none"}, "is not a number of credits"),
         ({"name": "home", "supply": "1", "grants": [f"{PEERS[0]}=2"]}, "more than the supply"),
         ({"name": "home", "grants": [PEERS[0]]}, "is not a grant"),
         ({"name": "home", "grants": "text"}, "'grants' must be a list"),

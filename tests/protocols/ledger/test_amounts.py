@@ -24,10 +24,34 @@ def test_amounts_are_read(text, amount):
     assert parse_credits(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.", ".5", "1e3", "0.0000001", "9999999999999", "1,5", "\u0661x"])
-def test_what_is_no_amount_is_said_to_be_none(text):
-    with pytest.raises(UsageError, match="is not an amount of credits"):
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "the amount is empty"),
+        ("  ", "the amount is empty"),
+        ("0", "0 credits moves nothing"),
+        ("0.000000", "0 credits moves nothing"),
+        ("-1", "'-1' is below zero"),
+        ("1e3", "'1e3' has an exponent"),
+        ("1,5", "'1,5' has a comma"),
+        ("1,000.5", "'1,000.5' has a comma"),
+        ("0.0000001", "'0.0000001' has more than 6 decimals"),
+        ("9223372036854.775808", "'9223372036854.775808' credits are too many"),
+        ("9" * 5000, "'9{37}...' credits are too many"),
+        ("much", "'much' is not a number of credits"),
+        ("1.", "'1.' is not a number of credits"),
+        (".5", "'.5' is not a number of credits"),
+        ("\u0661", "is not a number of credits"),
+    ],
+)
+def test_each_wrong_amount_is_told_what_is_wrong_with_it(text, wrong):
+    with pytest.raises(UsageError, match=wrong) as caught:
         parse_credits(text)
+    assert caught.value.hint
+
+
+def test_zeros_that_say_nothing_are_no_decimals():
+    assert parse_credits("0012.2500000000") == 12_250_000
 
 
 @pytest.mark.parametrize(
