@@ -24,6 +24,7 @@ Credits (views in ``control_credits``, ``control_entries`` and ``control_earn``;
     wallet      -                      WalletView
     history     limit, before          {"lines": [HistoryLine]} newest first, those below entry ``before``
     explain     entry                  ExplainView; the entry's number, or the beginning of its id
+    payee       peer                   PayeeView: whom a payment would go to
     pay         peer, amount, note     stream of WriteView; ends once the entry is final
     stake       amount                 the same
     unstake     amount                 the same

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from swarmd.protocols.control_entries import OpView
+
 FINAL, PENDING, QUEUED = "final", "pending", "queued"
 """States of an entry: certified; signed and on disk; waiting for the entry before it."""
 
@@ -56,6 +58,10 @@ class PendingView:
     entry: str
     seq: int
     since: float
+    ops: tuple[OpView, ...]
+    """What it does, with amounts and receivers."""
+    balance: int
+    """After it."""
     weight: int
     """Of the votes so far."""
     quorum: int
@@ -77,6 +83,9 @@ class WalletView:
     seq: int = 0
     """Of the newest entry; 0 before the first."""
     balance: int = 0
+    """By the newest final entry."""
+    balance_after: int = 0
+    """Once the pending entry, and what waits behind it, are final."""
     pending_in: int = 0
     """Paid to us and not claimed yet."""
     locked: int = 0
@@ -87,11 +96,25 @@ class WalletView:
     burned: int = 0
     pending: PendingView | None = None
     waiting: int = 0
-    """Writes that wait for the pending entry."""
+    """Writes that are not signed yet; they are lost if the daemon ends before they are."""
+    queued: tuple[OpView, ...] = ()
+    """What these do."""
     obstacle: str = ""
     """Why nothing can be signed now; empty if nothing is in the way."""
     target_stake: int = 0
     """Half of what is earned is staked until this is bonded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayeeView:
+    """Whom a payment would go to, as far as this node knows."""
+
+    peer: str
+    name: str
+    """By its advert; empty where none is known."""
+    seen: bool
+    """Whether a node or an account of this id was ever seen here; a mistyped id was not."""
+    us: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +236,14 @@ class LedgerView:
 def wallet_view(obj: dict[str, Any]) -> WalletView:
     """A WalletView from its JSON object."""
     unbonding = tuple(UnbondingView(**item) for item in obj["unbonding"])
-    known: dict[str, Any] = {**obj, "unbonding": unbonding, "pending": _pending(obj["pending"])}
+    queued = tuple(OpView(**op) for op in obj["queued"])
+    known: dict[str, Any] = {**obj, "unbonding": unbonding, "queued": queued, "pending": _pending(obj["pending"])}
     return WalletView(**known)
+
+
+def payee_view(obj: dict[str, Any]) -> PayeeView:
+    """A PayeeView from its JSON object."""
+    return PayeeView(**obj)
 
 
 def write_view(obj: dict[str, Any]) -> WriteView:
@@ -242,4 +271,7 @@ def ledger_view(obj: dict[str, Any]) -> LedgerView:
 
 
 def _pending(obj: dict[str, Any] | None) -> PendingView | None:
-    return PendingView(**obj) if obj else None
+    if not obj:
+        return None
+    known: dict[str, Any] = {**obj, "ops": tuple(OpView(**op) for op in obj["ops"])}
+    return PendingView(**known)

@@ -24,6 +24,7 @@ from swarmd.protocols.control import FINAL_STATES, EventView, NodeView, PeerView
 from swarmd.protocols.control_credits import SpendingView
 from swarmd.protocols.control_earn import NowView
 from swarmd.protocols.errors import UsageError
+from swarmd.protocols.ids import PeerId
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
@@ -57,7 +58,9 @@ class Methods:
         self._started = time.monotonic()
         self._credits: CreditMethods | None = None
         if wallet is not None and meter is not None:
-            self._credits = CreditMethods(wallet, deps.config, meter, self._now, lambda text: runs.find(text).run)
+            self._credits = CreditMethods(
+                wallet, deps.config, meter, self._now, lambda text: runs.find(text).run, self._find_name
+            )
         self._wallet = wallet
 
     def table(self) -> dict[str, Method]:
@@ -172,6 +175,13 @@ class Methods:
         ours = next((record for record in self._runs.records if record.run in deps.leases.held), None)
         pace = None if ours is None else steps_per_second(ours)
         return now_view(deps.config, deps.leases, live(probed) if probed else None, why, pace)
+
+    def _find_name(self, peer: PeerId) -> str | None:
+        """What its owner calls a node; empty of one that is connected without an advert, None of any other."""
+        known = self._book.get(peer)
+        if known is not None:
+            return known.advert.name
+        return "" if peer in self._deps.transport.connected() else None
 
     async def _node_view(self) -> NodeView:
         deps, me = self._deps, self._deps.identity.peer

@@ -47,7 +47,8 @@ def apply_ops(state: AccountState, seq: int, ops: tuple[Op, ...]) -> AccountStat
     except ValueError as error:
         raise ProtocolViolation(f"an account cannot come to that: {error}") from error
     if after.balance < 0:
-        raise ProtocolViolation(f"the balance is {format_credits(-after.balance)} credits too small")
+        missing, there = format_credits(-after.balance), format_credits(state.balance)
+        raise ProtocolViolation(f"the balance of {there} credits is {missing} too small")
     return after
 
 
@@ -64,7 +65,7 @@ def next_entry(
         entry = Entry(account=account, seq=seq, prev=prev, time=int(now), ops=ops, state_hash=state_hash(after))
     except (ProtocolViolation, ValueError) as error:
         raise UsageError(
-            f"this cannot be written: {error}", hint="`swarmd wallet balance` shows what there is"
+            f"this cannot be written: {error}", hint="swarmd wallet balance"
         ) from error
     return entry, after
 
@@ -129,7 +130,8 @@ class _Draft:
         else:
             released += self._matured(op.seq)
         if unstaked > staked:
-            raise ProtocolViolation(f"only {format_credits(staked - self.stakes[1])} credits are staked")
+            bonded = format_credits(self.stakes[0] - self.stakes[1])
+            raise ProtocolViolation(f"only {bonded} credits are staked" if bonded != "0" else "nothing is staked")
         self.stakes = (staked, unstaked, released)
 
     def _matured(self, seq: int) -> int:

@@ -50,9 +50,9 @@ class Author:
         self._batch = Batch()
 
     @property
-    def waiting(self) -> int:
-        """Writes that are in no entry yet."""
-        return len(self._queue)
+    def queued(self) -> tuple[tuple[Op, ...], ...]:
+        """The operations of each write that is in no entry yet."""
+        return self._queue.operations
 
     @property
     def obstacle(self) -> str:
@@ -69,6 +69,8 @@ class Author:
             id=self._in_flight.signed.id,
             seq=self._in_flight.signed.entry.seq,
             since=self._in_flight.since,
+            ops=self._in_flight.signed.entry.ops,
+            after=self._in_flight.state,
             weight=self._ballots.weight,
             quorum=self._ballots.committee.quorum,
             reasons=dict(self._ballots.reasons),

@@ -22,6 +22,7 @@ from swarmd.ledger.watch import VoteWatch, rival_proofs
 from swarmd.protocols.errors import NotYet, ProtocolViolation, StateError
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.committee import Committee
+from swarmd.protocols.ledger.entry import Op
 from swarmd.protocols.ledger.handover import Succession
 from swarmd.protocols.ledger.heads import Head
 from swarmd.protocols.ledger.proofs import Proof, check_proof, encode_proof, parse_proof
@@ -174,7 +175,9 @@ class Keeper:
                 scope.shield = True
                 await self._save()
 
-    def standing(self, *, pending: PendingEntry | None, waiting: int, obstacle: str) -> Standing:
+    def standing(
+        self, *, pending: PendingEntry | None, queued: tuple[tuple[Op, ...], ...], obstacle: str
+    ) -> Standing:
         """Our account now."""
         head, state = self.replica.head(self.account), self.replica.state(self.account)
         return Standing(
@@ -185,7 +188,7 @@ class Keeper:
             unbonding=state.unbonding_total,
             seq=head.signed.entry.seq if head else 0,
             pending=pending,
-            waiting=waiting,
+            queued=queued,
             obstacle=obstacle,
             frozen=self.replica.frozen(self.account),
             burned=self.replica.burned(self.account),

@@ -16,6 +16,7 @@ from swarmd.ledger.energy import EnergyMeter
 from swarmd.ledger.explaining import explain_view
 from swarmd.ledger.invoicing import free_of_charge, invoice_view
 from swarmd.ledger.members import who_answers
+from swarmd.ledger.payees import payee_view
 from swarmd.ledger.views import history_lines, ledger_view, wallet_view
 from swarmd.ledger.wallet import Wallet
 from swarmd.ledger.writing import Stream, amount_param, peer_param, write_stream
@@ -23,7 +24,7 @@ from swarmd.protocols.control import as_json
 from swarmd.protocols.control_credits import CreditsView, LedgerView, WalletView
 from swarmd.protocols.control_earn import EarnedView, EarnView, NowView
 from swarmd.protocols.errors import NotFound, UsageError
-from swarmd.protocols.ids import RunId
+from swarmd.protocols.ids import PeerId, RunId
 from swarmd.protocols.ledger.entry import Pay, Stake, Unstake
 
 Answer = dict[str, Any]
@@ -45,10 +46,14 @@ class CreditMethods:
         meter: EnergyMeter,
         now: Callable[[], NowView],
         find_run: Callable[[str], RunId],
+        find_name: Callable[[PeerId], str | None],
     ) -> None:
-        """``now``: what this node does; ``find_run``: a run of ours by the beginning of its id, or NotFound."""
+        """``now``: what this node does; ``find_run``: a run of ours by the beginning of its id, or NotFound.
+
+        ``find_name``: what a node's owner calls it, empty if only its id is known; None: no such node is known.
+        """
         self._wallet, self._config, self._meter = wallet, config, meter
-        self._now, self._find_run = now, find_run
+        self._now, self._find_run, self._find_name = now, find_run, find_name
         self._deps = wallet.keeper.deps
         self._books = Books(self._deps, wallet.replica)
         self._line: CreditsView | None = None
@@ -60,6 +65,7 @@ class CreditMethods:
             "wallet": self._wallet_view,
             "history": self._history,
             "explain": self._explain,
+            "payee": self._payee,
             "pay": self._pay,
             "stake": self._stake,
             "unstake": self._unstake,
@@ -106,15 +112,20 @@ class CreditMethods:
             await trio.to_thread.run_sync(explain_view, own, previous, self._wallet.replica, pending, behind)
         )
 
+    async def _payee(self, params: Answer) -> Answer:
+        self._check_enabled()
+        peer = peer_param(params, "peer")
+        return as_json(payee_view(peer, self._wallet.account, self._wallet.replica, self._find_name(peer)))
+
     def _pay(self, params: Answer) -> Stream:
         note = param(params, "note", str, "")[:MAX_NOTE]
-        return write_stream(self._wallet, Pay(peer_param(params, "peer"), amount_param(params)), note or "paid by hand")
+        return write_stream(self._wallet, Pay(peer_param(params, "peer"), amount_param(params)), note)
 
     def _stake(self, params: Answer) -> Stream:
-        return write_stream(self._wallet, Stake(amount_param(params)), "staked by hand")
+        return write_stream(self._wallet, Stake(amount_param(params)), "")
 
     def _unstake(self, params: Answer) -> Stream:
-        return write_stream(self._wallet, Unstake(amount_param(params)), "unstaked by hand")
+        return write_stream(self._wallet, Unstake(amount_param(params)), "")
 
     async def _earn(self, params: Answer) -> Answer:
         earned = await self._earned(CLAIMS_SEARCHED)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.ids import EntryId, PeerId
+from swarmd.protocols.ledger.account import AccountState
+from swarmd.protocols.ledger.entry import Op
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,9 @@ class PendingEntry:
     seq: int
     since: float
     """Unix time it was signed."""
+    ops: tuple[Op, ...]
+    after: AccountState
+    """Our account once it is certified."""
     weight: int
     """Of the votes gathered."""
     quorum: int
@@ -38,10 +43,15 @@ class Standing:
     seq: int
     """Of the newest certified entry; 0: none."""
     pending: PendingEntry | None
-    waiting: int
-    """Writes that wait for their turn."""
+    queued: tuple[tuple[Op, ...], ...]
+    """Writes that wait for their turn, each with its operations."""
     obstacle: str
     """Why nothing is signed now: "" if nothing is in the way."""
     frozen: bool
     """Somebody holds proof that our key signed what no honest owner signs."""
     burned: int
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for their turn."""
+        return len(self.queued)

@@ -17,9 +17,11 @@ from swarmd.protocols.control_credits import (
     UnbondingView,
     WalletView,
 )
-from swarmd.protocols.control_entries import HistoryLine
+from swarmd.protocols.control_entries import HistoryLine, OpView
+from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.account import AccountState, born, parse_state
+from swarmd.protocols.ledger.apply import apply_ops
 from swarmd.protocols.ledger.entry import open_entry
 from swarmd.protocols.ledger.genesis import Genesis
 from swarmd.protocols.ledger.replica import Replica
@@ -30,6 +32,7 @@ def wallet_view(
 ) -> WalletView:
     """Our account. ``first_seen``: when this node learned of our unstakings, by entry number."""
     genesis = replica.genesis
+    queued, after = _queued(standing, replica.state(account))
     return WalletView(
         enabled=True,
         account=account,
@@ -37,6 +40,7 @@ def wallet_view(
         network_name=genesis.name,
         seq=standing.seq,
         balance=standing.balance,
+        balance_after=after.balance,
         pending_in=standing.pending_in,
         locked=standing.locked,
         bonded=standing.bonded,
@@ -46,21 +50,24 @@ def wallet_view(
         ),
         frozen=standing.frozen,
         burned=standing.burned,
-        pending=pending_view(standing.pending),
+        pending=pending_view(standing.pending, replica.state(account)),
         waiting=standing.waiting,
+        queued=queued,
         obstacle=standing.obstacle,
         target_stake=target,
     )
 
 
-def pending_view(pending: PendingEntry | None) -> PendingView | None:
-    """Our entry that is not certified yet."""
+def pending_view(pending: PendingEntry | None, before: AccountState) -> PendingView | None:
+    """Our entry that is not certified yet. ``before``: our certified state."""
     if pending is None:
         return None
     return PendingView(
         entry=pending.id,
         seq=pending.seq,
         since=pending.since,
+        ops=op_views(pending.ops, before, pending.after),
+        balance=pending.after.balance,
         weight=pending.weight,
         quorum=pending.quorum,
         why=pending.words,
@@ -119,6 +126,22 @@ def ledger_view(replica: Replica, us: PeerId, answers: Mapping[PeerId, bool]) ->
             total=supply.total,
         ),
     )
+
+
+def _queued(standing: Standing, state: AccountState) -> tuple[tuple[OpView, ...], AccountState]:
+    """What waits, and our account after all of it; what could not be done by then changes nothing."""
+    seq, views = standing.seq + 1, list[OpView]()
+    if standing.pending is not None:
+        state = standing.pending.after
+    for number, ops in enumerate(standing.queued, seq + 1):
+        try:
+            after = apply_ops(state, number, ops)
+        except ProtocolViolation:
+            views += op_views(ops, None, state)
+        else:
+            views += op_views(ops, state, after)
+            state = after
+    return tuple(views), state
 
 
 def _due(seen: float | None, genesis: Genesis) -> float | None:

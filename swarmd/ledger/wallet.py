@@ -90,9 +90,9 @@ class Wallet:
     def standing(self) -> Standing:
         """Our account now."""
         if self._parts is None:
-            return self.keeper.standing(pending=None, waiting=0, obstacle="")
+            return self.keeper.standing(pending=None, queued=(), obstacle="")
         author = self._parts.author
-        return self.keeper.standing(pending=author.pending(), waiting=author.waiting, obstacle=author.obstacle)
+        return self.keeper.standing(pending=author.pending(), queued=author.queued, obstacle=author.obstacle)
 
     async def write(
         self, ops: tuple[Op, ...], *, evidence: Evidence = NO_EVIDENCE, note: str = "", wait: bool = True

@@ -11,7 +11,6 @@ from swarmd.ledger.evidence import joined
 from swarmd.protocols.canonical import encode
 from swarmd.protocols.errors import Refused, StateError, SwarmdError, UsageError
 from swarmd.protocols.ledger.account import AccountState
-from swarmd.protocols.ledger.amounts import format_credits
 from swarmd.protocols.ledger.apply import apply_ops
 from swarmd.protocols.ledger.entry import MAX_ENTRY_BYTES, MAX_OPS, LaneOpen, Op, SignedEntry
 from swarmd.protocols.ledger.messages import Evidence
@@ -89,6 +88,11 @@ class WriteQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def operations(self) -> tuple[tuple[Op, ...], ...]:
+        """Those of each write that waits, the first one first."""
+        return tuple(write.ops for write in self._waiting)
+
     def put(self, ops: tuple[Op, ...], evidence: Evidence, note: str) -> Write:
         """Let operations wait. Raises UsageError, or Refused where too many wait."""
         if not ops or not _fits(ops) or joined(Evidence(), evidence) is None:
@@ -118,8 +122,7 @@ class WriteQueue:
             try:
                 apply_ops(state, seq, more.ops)
             except SwarmdError as error:
-                hint = f"the balance is {format_credits(state.balance)} credits: `swarmd wallet balance` shows it"
-                write.fail(UsageError(f"this cannot be written: {error.message}", hint=hint))
+                write.fail(UsageError(f"this cannot be written: {error.message}", hint="swarmd wallet balance"))
             else:
                 write.lanes_before = state.lanes_opened + sum(isinstance(op, LaneOpen) for op in batch.ops)
                 batch = more

@@ -20,6 +20,7 @@ from swarmd.protocols.ledger.entry import Op, SignedEntry
 
 Stream = AsyncGenerator[dict[str, Any], None]
 
+PEER_HINT = "a peer id is whole, as 12D3Koo...; those known here: swarmd peers --json; on that machine: swarmd id"
 PATIENCE_SECONDS = 0.2
 """Before it is said that a write waits for its turn."""
 TELL_SECONDS = 1.0
@@ -47,7 +48,7 @@ def peer_param(params: dict[str, Any], name: str) -> PeerId:
     try:
         public_key_of(peer)
     except ProtocolViolation as error:
-        raise UsageError(f"{peer[:64]!r} is no peer id", hint="`swarmd id` prints it on that machine") from error
+        raise UsageError(f"{peer[:64]!r} is no peer id", hint=PEER_HINT) from error
     return peer
 
 
@@ -102,5 +103,6 @@ def _written(wallet: Wallet, signed: SignedEntry) -> WriteView:
     entry, pending = signed.entry, wallet.standing().pending
     if wallet.replica.seq(entry.account) >= entry.seq:
         return WriteView(state=FINAL, entry=signed.id, seq=entry.seq)
+    before = wallet.replica.state(entry.account)
     ours = pending if pending is not None and pending.id == signed.id else None
-    return WriteView(state=PENDING, entry=signed.id, seq=entry.seq, pending=pending_view(ours))
+    return WriteView(state=PENDING, entry=signed.id, seq=entry.seq, pending=pending_view(ours, before))

@@ -19,7 +19,7 @@ from swarmd.ledger.books import Books
 from swarmd.ledger.energy import EnergyMeter
 from swarmd.ledger.jobsdb import serve_job_store
 from swarmd.ledger.methods import CreditMethods
-from swarmd.protocols.control_credits import invoice_view, ledger_view, wallet_view, write_view
+from swarmd.protocols.control_credits import invoice_view, ledger_view, payee_view, wallet_view, write_view
 from swarmd.protocols.control_earn import NowView, earn_view
 from swarmd.protocols.control_entries import explain_view, history_line, receipts_view
 from swarmd.protocols.errors import NotFound, UsageError
@@ -34,6 +34,8 @@ from tests.ledger.work import OPERATIONS, PRICE, RUN, lane_record, work
 
 Answer = dict[str, Any]
 CAP = 20 * CREDIT
+NEIGHBOUR = identity(77).peer
+"""A node whose advert is known, and that has no account."""
 IDLE = NowView(
     state="idle",
     why_idle="nobody has asked",
@@ -57,7 +59,7 @@ def methods_of(node: LedgerNode, folder: Path, *, ours: str = RUN, **settings: o
     clock = node.deps.clock
     meter = EnergyMeter(folder / "energy.json", lambda: True, lambda: 100.0, 0.0, clock)
     meter.sample(3600.0)
-    return CreditMethods(node.wallet, Config(**settings), meter, lambda: IDLE, find).table()
+    return CreditMethods(node.wallet, Config(**settings), meter, lambda: IDLE, find, lambda peer: "attic" if peer == NEIGHBOUR else None).table()
 
 
 async def all_of(stream: Any) -> list[Answer]:
@@ -141,10 +143,15 @@ async def test_a_payment_without_a_quorum_says_who_is_missing_and_stays_when_its
         explained = explain_view(await table["explain"]({"entry": "2"}))
         assert explained.line.state == "pending"
         assert sum(vote.voted for vote in explained.votes) == 2
+        assert [(op.kind, op.peer, op.amount) for op in shown.pending.ops] == [("pay", two.peer, CREDIT)]
+        assert shown.balance - shown.pending.balance == CREDIT
         async with aclosing(table["stake"]({"amount": CREDIT})) as stream:
             queued = await anext(stream)
             assert queued["state"] == "queued"
             assert queued["why"].startswith("the entry before it is not final yet: ")
+        shown = wallet_view(await table["wallet"]({}))
+        assert [op.words for op in shown.queued] == ["1 credit staked"]
+        assert (shown.waiting, shown.balance - shown.balance_after) == (1, 2 * CREDIT)
         await swarm.add(3)
         await one.until(lambda: one.wallet.standing().pending is None)
         assert one.wallet.standing().seq >= 2
@@ -344,6 +351,24 @@ async def test_a_network_without_credits_says_so_and_writes_nothing(
                 await table[name](params)
         with pytest.raises(UsageError, match="no credits"):
             await all_of(table["stake"]({"amount": 1}))
+
+
+async def test_a_receiver_that_was_never_seen_here_is_told_from_those_that_were(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(1)) as swarm:
+        [one] = await swarm.add_all(1)
+        table = methods_of(one, tmp_path)
+
+        async def asked(peer: str) -> tuple[bool, bool, str]:
+            view = payee_view(await table["payee"]({"peer": peer}))
+            return view.seen, view.us, view.name
+
+        assert await asked(one.peer) == (True, True, "")
+        assert await asked(identity(9).peer) == (False, False, "")
+        assert await asked(NEIGHBOUR) == (True, False, "attic")
+        await one.wallet.write((Pay(identity(9).peer, CREDIT),))
+        assert await asked(identity(9).peer) == (True, False, "")
 
 
 async def test_what_cannot_be_asked_is_refused_in_words(tmp_path: Path, ledger_clock: trio.testing.MockClock) -> None:

@@ -58,7 +58,7 @@ def test_a_claim_names_all_that_was_ever_claimed_and_must_grow():
 
 def test_the_balance_counts_at_the_end_of_the_entry():
     assert after(Pay(BEN, 1500), Claim(CID, 600)).balance == 100
-    with pytest.raises(ProtocolViolation, match=r"0\.0004 credits too small"):
+    with pytest.raises(ProtocolViolation, match=r"balance of 0\.\d+ credits is 0\.0004 too small"):
         after(Pay(BEN, 1500), Claim(CID, 100))
 
 
