@@ -11,12 +11,14 @@ from swarmd.cli import units
 from swarmd.cli.output import words
 from swarmd.protocols import control, control_credits, control_earn, control_entries
 from swarmd.protocols.control import DeviceView, EventView, NodeView, PeerView, RunView, Snapshot
-from swarmd.protocols.control_credits import InvoiceView, LedgerView, WalletView, WriteView
+from swarmd.protocols.control_credits import InvoiceView, LedgerView, PayeeView, WalletView, WriteView
 from swarmd.protocols.control_earn import EarnView
 from swarmd.protocols.control_entries import ExplainView, HistoryLine, ReceiptsView
 from swarmd.protocols.errors import ProtocolViolation
 
 T = TypeVar("T")
+MAIN = "main"
+"""What the network is called that everybody is on who names no other one."""
 
 
 def node(result: dict[str, Any]) -> NodeView:
@@ -52,6 +54,11 @@ def runs(result: dict[str, Any]) -> list[RunView]:
 def wallet(result: dict[str, Any]) -> WalletView:
     """The answer to ``wallet``. Raises ProtocolViolation."""
     return _read(control_credits.wallet_view, result)
+
+
+def payee(result: dict[str, Any]) -> PayeeView:
+    """The answer to ``payee``. Raises ProtocolViolation."""
+    return _read(control_credits.payee_view, result)
 
 
 def write(result: dict[str, Any]) -> WriteView:

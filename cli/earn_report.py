@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +24,7 @@ def earn(view: EarnView) -> RenderableType:
         return Group(*parts, Text(no_credits(view.network_name)))
     parts.append(tables.grid([*_earned(view.earned), *_energy(view.energy)]))
     if view.earned.jobs:
-        parts += [Text(), _jobs(view.earned)]
+        parts += [Text(), _jobs(view.earned, time.time())]
     if view.earned.days:
         parts += [Text(), _days(view.earned)]
     return Group(*parts)
@@ -74,8 +76,10 @@ def _energy(energy: EnergyView) -> Rows:
     return [*rows, *([("warning", Text(energy.warning, style=BAD))] if energy.warning else [])]
 
 
-def _jobs(earned: EarnedView) -> Table:
-    table = tables.columns("run", "for", "work", ">pending", ">final", ">voucher", ">receipts not paid", "until")
+def _jobs(earned: EarnedView, now: float) -> Table:
+    """``receipts`` are those whose vouchers are not claimed yet. It fits into 80 columns."""
+    table = tables.columns("run", "for", "work", ">pending", ">final", ">receipts", "until")
+    table.columns[2].no_wrap, table.columns[2].max_width = False, 11
     for job in earned.jobs[:MAX_JOBS]:
         table.add_row(
             Text(units.short_id(job.run), style=ACCENT),
@@ -83,9 +87,8 @@ def _jobs(earned: EarnedView) -> Table:
             job.stage or units.DASH,
             format_credits(job.pending),
             format_credits(job.final),
-            str(job.number or units.DASH),
             str(job.receipts),
-            units.moment(job.expires) if job.state != "settled" else job.state,
+            units.moment_in(job.expires, now) if job.state != "settled" else job.state,
         )
     return table
 

@@ -13,7 +13,7 @@ from swarmd.cli import answers, tables, units
 from swarmd.cli.output import console, emit, words
 from swarmd.cli.palette import ACCENT, BAD
 from swarmd.cli.session import Session
-from swarmd.cli.wallet_report import Rows, mark, receipts_table
+from swarmd.cli.wallet_report import Rows, mark, receipts_table, receipts_words
 from swarmd.protocols.control import FINAL_STATES, RunView
 from swarmd.protocols.control import as_json as object_of
 from swarmd.protocols.control_credits import InvoiceLine, InvoiceView
@@ -50,8 +50,8 @@ def invoice(view: InvoiceView, width: int) -> RenderableType:
     return Group(_lines(view.lines, wide=width >= _WIDE), Text(), tables.grid(totals))
 
 
-def show(session: Session, run: str, *, as_json: bool) -> int:
-    """``jobs show RUN --invoice``; the exit code."""
+def show(session: Session, run: str, *, as_json: bool, alone: bool = True) -> int:
+    """``jobs show RUN --invoice``; the exit code. Not ``alone``: the receipts follow it."""
     result = session.ask("invoice", run=run)
     if as_json:
         emit(result)
@@ -59,7 +59,7 @@ def show(session: Session, run: str, *, as_json: bool) -> int:
     view = answers.invoice(result)
     printer = console()
     printer.print(invoice(view, printer.width))
-    if view.lines:
+    if view.lines and alone:
         words(f"\n  swarmd jobs show {view.run[:8]} --receipts     check every signature behind it")
     return 0
 
@@ -158,8 +158,5 @@ def _cells(line: InvoiceLine) -> list[str | Text]:
 def _tell(checked: list[ReceiptsView]) -> None:
     if not checked:
         return words("no receipts are kept of this run")
-    bad = [view for view in checked if not view.holds]
-    signatures = sum(2 * len(view.receipts) for view in checked)
     console().print(receipts_table(checked))
-    said = f"{units.counted(len(checked), 'voucher')}, {signatures} signatures checked"
-    words(f"{said}: all hold" if not bad else f"{said}: {units.counted(len(bad), 'voucher')} do NOT hold")
+    words(receipts_words(checked))

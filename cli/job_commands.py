@@ -104,10 +104,9 @@ def show_run(
     from swarmd.cli import invoice as invoices
 
     session = session_of(ctx)
-    if receipts:
-        return invoices.show_receipts(session, run, as_json=json)
-    if invoice:
-        return invoices.show(session, run, as_json=json)
+    if invoice or receipts:
+        told = invoices.show(session, run, as_json=json, alone=not receipts) if invoice else 0
+        return invoices.show_receipts(session, run, as_json=json) if receipts else told
     if json:
         emit(_ask_run(session, run))
         return 0
@@ -119,7 +118,10 @@ def show_run(
 
     view = answers.run(result)
     console().print(report.run(view))
-    return invoices.after_run(session, view)
+    code = invoices.after_run(session, view)
+    if view.state in ("failed", "stopped"):
+        words(f"\n{report.what_next(view)}")
+    return code
 
 
 @jobs.command("estimate")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import NotFound, UsageError
 
 MAX_JOB_FILE_BYTES = 1 << 20
+MAX_LISTED = 1000
 SUBMIT_SECONDS = 300.0
 """The daemon hashes the data before it answers."""
 
@@ -29,12 +32,12 @@ def submit(session: Session, job: Path) -> str:
 
 def estimate(session: Session, job: Path) -> dict[str, Any]:
     """What a job would cost, as the daemon's answer. Raises as ``submit``."""
-    check(job)
+    check(job, "swarmd jobs estimate")
     return session.ask("estimate", path=str(job.resolve()), wait=SUBMIT_SECONDS)
 
 
-def check(job: Path) -> None:
-    """Parse a job file. Raises JobFileError, NotFound, UsageError."""
+def check(job: Path, command: str = "swarmd train") -> None:
+    """Parse a job file for a command. Raises JobFileError, NotFound, UsageError."""
     from swarmd.protocols.jobfile import decode_job, parse_job
 
     try:
@@ -43,8 +46,18 @@ def check(job: Path) -> None:
             raise UsageError(f"{job} is not a job file", hint="a job file is a small TOML file; see docs/job-file.md")
         raw = job.read_bytes()
     except FileNotFoundError:
-        raise NotFound(f"there is no file {job}", hint="swarmd train JOB.toml; examples/ holds some") from None
+        raise NotFound(f"there is no file {job}", hint=f"{command} {_nearest(job)}") from None
     parse_job(decode_job(raw, str(job)), str(job))
+
+
+def _nearest(job: Path) -> str:
+    """A job file that is there and was perhaps meant."""
+    try:
+        there = sorted(str(each) for each in job.parent.glob("*.toml"))[:MAX_LISTED]
+    except OSError:
+        there = []
+    found = get_close_matches(str(job), there, n=1, cutoff=0.5)
+    return shlex.quote(found[0]) if found else "JOB.toml takes a job file; docs/job-file.md says how to write one"
 
 
 def train_here(job: Path | None, out: Path | None, *, force: bool, as_json: bool) -> int:

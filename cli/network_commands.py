@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from swarmd.cli import units
 from swarmd.cli.output import console, emit, line, words
 from swarmd.cli.session import session_of
 from swarmd.protocols.errors import UsageError
@@ -69,6 +72,18 @@ def init(
         grace=_seconds("--grace", grace),
         open=anybody,
         force=force,
+        again=_again(
+            "init",
+            name,
+            {
+                "--supply": supply,
+                "--grant": grant,
+                "--member": member,
+                "--cooldown": cooldown,
+                "--grace": grace,
+                "--open": anybody,
+            },
+        ),
     )
     if json:
         return emit(made)
@@ -97,7 +112,7 @@ def invite(ctx: typer.Context, json: Json = False) -> None:
     if json:
         return emit(made)
     line(str(made["invite"]))
-    words("on another machine: swarmd up --join INVITE")
+    words("  next: on another machine: swarmd up --join INVITE")
 
 
 @network.command()
@@ -110,7 +125,9 @@ def join(
     """Put this node on another network."""
     from swarmd.cli.offline import ask_folder
 
-    found = ask_folder(session_of(ctx).paths, "network_join", invite=place, force=force)
+    found = ask_folder(
+        session_of(ctx).paths, "network_join", invite=place, force=force, again=_again("join", place, {})
+    )
     if json:
         return emit(found)
     line(found["network"])
@@ -138,7 +155,14 @@ def set_committee(
     found = session_of(ctx).ask("committee_set", wait=CHANGE_SECONDS, members=[_member(text) for text in members])
     if json:
         return emit(found)
-    words(f"committee {found['number']} votes from now on: {len(found['members'])} members")
+    words(f"committee {found['number']} votes from now on: {units.counted(len(found['members']), 'member')}")
+
+
+def _again(command: str, what: str, options: Mapping[str, str | list[str] | bool | None] | None = None) -> str:
+    """The same command with ``--force``."""
+    from swarmd.cli.spawn import flags
+
+    return shlex.join(["swarmd", "network", command, what, *flags({**(options or {}), "--force": True})])
 
 
 def _member(text: str) -> list[Any]:

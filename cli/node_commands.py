@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import Annotated
 
@@ -101,7 +102,8 @@ def up(
     if join is not None:
         from swarmd.cli.offline import ask_folder
 
-        joined = ask_folder(session_of(ctx).paths, "network_join", invite=join)
+        again = shlex.join(["swarmd", "network", "join", join, "--force"])
+        joined = ask_folder(session_of(ctx).paths, "network_join", invite=join, again=again)
         words(f"this node is on the network {joined['name']}")
     if detach:
         from swarmd.cli.detach import start_behind
@@ -158,7 +160,8 @@ def identify(
 
 def peers(ctx: typer.Context, json: Json = False) -> None:
     """The nodes this one knows, by their adverts."""
-    result = session_of(ctx).ask("peers")
+    session = session_of(ctx)
+    result = session.ask("peers")
     if json:
         return emit(result)
     from swarmd.cli import answers, tables
@@ -166,7 +169,9 @@ def peers(ctx: typer.Context, json: Json = False) -> None:
     found = answers.peers(result)
     if found:
         return console().print(tables.peers(found))
-    words("no peers yet\n  next: on another machine: swarmd up --bootstrap ADDRESS   (swarmd id --addresses)")
+    of_one_s_own = answers.node(session.ask("status")).network != answers.MAIN
+    here, there = ("network invite", "--join INVITE") if of_one_s_own else ("id --addresses", "--bootstrap ADDRESS")
+    words(f"no peers yet\n  next: swarmd {here}; then on another machine, with what it prints: swarmd up {there}")
 
 
 def gpus(

@@ -40,6 +40,9 @@ _OF_A_NODE = re.compile(
     r"|prices|ledger)\b"
     r"(?! --bootstrap| --join)(?!.* --help))"
 )
+_CLAUSE = re.compile(r"[^;\n]+")
+_ELSEWHERE = re.compile(r"\bon (?:another|the other|that|the operator's|the receiver's) (?:machine|node)\b")
+"""What a clause says of a command that is for another machine, which has a folder of its own."""
 _chosen_folder: ContextVar[str] = ContextVar("_chosen_folder", default="")
 
 
@@ -58,9 +61,18 @@ def naming(state_dir: Path | None) -> Iterator[None]:
 
 
 def named(text: str) -> str:
-    """A text whose commands can be pasted: each with the state folder that this one was given."""
+    """A text whose commands can be pasted: each with the state folder that this one was given.
+
+    A command in a clause that begins "on that node" is for another machine, and stays as it is.
+    """
     folder = _chosen_folder.get()
-    return _OF_A_NODE.sub(lambda _: f"swarmd --state-dir {shlex.quote(folder)} ", text) if folder else text
+    return _CLAUSE.sub(lambda clause: _placed(clause[0], folder), text) if folder else text
+
+
+def _placed(clause: str, folder: str) -> str:
+    if _ELSEWHERE.search(clause):
+        return clause
+    return _OF_A_NODE.sub(lambda _: f"swarmd --state-dir {shlex.quote(folder)} ", clause)
 
 
 def is_live(stream: IO[str]) -> bool:

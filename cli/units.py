@@ -108,6 +108,13 @@ def moment(unix: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix))
 
 
+def moment_in(unix: float, now: float) -> str:
+    """A moment of the same year as ``now`` without the year, to the minute; the date of any other."""
+    then = time.localtime(unix)
+    same = then.tm_year == time.localtime(now).tm_year
+    return time.strftime("%m-%d %H:%M" if same else "%Y-%m-%d", then)
+
+
 def credits(micro: int) -> str:
     """An amount with its unit; no digits are lost."""
     text = format_credits(micro)

@@ -13,7 +13,9 @@ from swarmd.cli.session import session_of
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; amounts in micro-credits.")]
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Credits, as 12 or 0.25.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave once it is signed; it becomes final by itself.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Leave once it is signed, or waits for its turn; it becomes final by itself.")
+]
 
 _OF_MEMBERS = ("enabled", "network", "committee", "quorum", "weight", "answering", "members")
 
@@ -56,6 +58,8 @@ def history(
         return words("no entries yet\n  next: swarmd wallet balance")
     console().print(wallet_report.history(lines))
     words(f"\n  swarmd wallet explain {lines[0].seq}     what an entry rests on")
+    if lines[-1].seq > 1:
+        words(f"  swarmd wallet history --before {lines[-1].seq}     what was before")
 
 
 @wallet.command("explain")
@@ -85,28 +89,28 @@ def pay(
     amount: Amount,
     note: Annotated[str, typer.Option(metavar="TEXT", help="For your own history; nobody else sees it.")] = "",
     yes: Yes = False,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Pay a peer id that was never seen here without being asked.")
+    ] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> int:
     """Give credits to a peer. It asks first on a terminal, and cannot be taken back."""
-    from swarmd.cli import units
+    from swarmd.cli import payees, units
     from swarmd.cli.writing import Writing, write
-    from swarmd.protocols.errors import ProtocolViolation, UsageError
-    from swarmd.protocols.ids import PeerId, public_key_of
     from swarmd.protocols.ledger.amounts import parse_credits
 
     micro = parse_credits(amount)
-    try:
-        public_key_of(PeerId(peer))
-    except ProtocolViolation as error:
-        raise UsageError(f"{peer!r} is no peer id", hint="`swarmd id` prints it on that machine") from error
-    sum_ = units.credits(micro)
-    question = f"pay {sum_} to {peer}? It cannot be taken back."
-    if not (yes or json) and sys.stdin.isatty() and not typer.confirm(question, err=True):
+    session, sum_ = session_of(ctx), units.credits(micro)
+    payee = payees.find(session, peer)
+    asks = not (yes or json) and sys.stdin.isatty()
+    if not (payee.seen or unseen or asks):
+        raise payees.never_seen(peer, amount)
+    if asks and not typer.confirm(payees.question(payee, sum_), err=True):
         words("nothing was paid")
         return 0
-    done = f"{sum_} paid to {units.short_id(peer)}"
-    return write(session_of(ctx).paths, Writing("pay", "the payment", done), wait=not no_wait, as_json=json,
+    done = f"{sum_} paid to {payees.shown(payee)}"
+    return write(session.paths, Writing("pay", "the payment", done), wait=not no_wait, as_json=json,
                  peer=peer, amount=micro, note=note)  # fmt: skip
 
 

@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from swarmd.cli import tables, units
-from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, WARN
+from swarmd.cli.palette import BAD, DIM, GOOD, STRONG, WARN
 from swarmd.protocols.control_credits import FINAL, PendingView, UnbondingView, WalletView
-from swarmd.protocols.control_entries import ExplainView, HistoryLine, ReceiptsView, StateView
+from swarmd.protocols.control_entries import ExplainView, HistoryLine, OpView, ReceiptsView, StateView
 from swarmd.protocols.ledger.amounts import format_credits
 
 Rows = list[tuple[str, str | Text]]
+_WHAT = 36
+"""Columns for what an entry does: the others take 44 at most, for balances below a million."""
 
 
 def no_credits(network: str) -> str:
@@ -43,20 +45,23 @@ def balance(view: WalletView) -> RenderableType:
 
 
 def history(lines: Sequence[HistoryLine]) -> Table:
-    """One row for each operation, newest entry first."""
-    table = tables.columns(">#", "entry", "when", "what", ">change", ">balance", "")
-    table.columns[3].no_wrap = False
+    """One row for each operation, newest entry first; it fits into 80 columns."""
+    table = tables.columns(">#", "when", "what", ">change", ">balance")
+    table.columns[2].no_wrap, table.columns[2].max_width = False, _WHAT
     for line in lines:
         for at, op in enumerate(line.ops):
             first = at == 0
-            head = (str(line.seq), units.short_id(line.entry), units.moment(line.time)) if first else ("", "", "")
-            tail = (change(line.change), format_credits(line.balance), line.state) if first else ("", "", "")
-            note = f"  ({line.note})" if first and line.note else ""
-            style = WARN if first and line.state != FINAL else ""
-            table.add_row(
-                *head, Text.assemble((f"{_name(op.kind)}  ", ACCENT), op.words, (note, DIM)), *tail, style=style
-            )
+            head = (str(line.seq), units.moment_in(line.time, lines[0].time)) if first else ("", "")
+            tail = (change(line.change), format_credits(line.balance)) if first else ("", "")
+            table.add_row(*head, _what(line, op, first), *tail)
     return table
+
+
+def _what(line: HistoryLine, op: OpView, first: bool) -> Text:
+    """An operation in words; with its entry's first one what is particular about the entry."""
+    state = f"{line.state}: " if first and line.state != FINAL else ""
+    note = f"  ({line.note})" if first and line.note and line.note not in op.words else ""
+    return Text.assemble((state, WARN), op.words, (note, DIM))
 
 
 def change(amount: int | None) -> str:
@@ -84,8 +89,21 @@ def explain(view: ExplainView, receipts: Sequence[ReceiptsView]) -> RenderableTy
     if view.evidence:
         parts += [Text(), _evidence(view)]
     if receipts:
-        parts += [Text(), receipts_table(receipts)]
+        parts += [Text(), Text(receipts_words(receipts)), *_not_holding(receipts)]
     return Group(*parts)
+
+
+def receipts_words(views: Sequence[ReceiptsView]) -> str:
+    """How many vouchers were checked, with how many signatures, and whether all hold."""
+    bad = [view for view in views if not view.holds]
+    signatures = sum(2 * len(view.receipts) for view in views)
+    said = f"{units.counted(len(views), 'voucher')}, {units.counted(signatures, 'signature')} checked"
+    return f"{said}: all hold" if not bad else f"{said}: {units.counted(len(bad), 'voucher')} do NOT hold"
+
+
+def _not_holding(views: Sequence[ReceiptsView]) -> list[RenderableType]:
+    bad = [view for view in views if not view.holds]
+    return [receipts_table(bad)] if bad else []
 
 
 def receipts_table(views: Sequence[ReceiptsView]) -> Table:
@@ -138,11 +156,16 @@ def _waiting(view: WalletView) -> Rows:
     rows: Rows = []
     if view.pending is not None:
         rows.append(("pending", Text(pending_words(view.pending), style=WARN)))
+        rows += [("", op.words) for op in view.pending.ops]
         rows += [("", f"{units.short_id(member)}: {why}") for member, why in view.pending.reasons.items() if why]
     if view.waiting:
-        rows.append(("waiting", f"{units.counted(view.waiting, 'write')} not signed yet"))
-    if view.obstacle:
-        rows.append(("stopped", Text(view.obstacle, style=BAD)))
+        count = units.counted(view.waiting, "write")
+        rows.append(("waiting", f"{count} not signed yet, lost if the daemon is stopped before"))
+        rows += [("", op.words) for op in view.queued]
+    if view.pending is not None or view.waiting:
+        rows.append(("then", f"{units.credits(view.balance_after)}  the balance once all of this is final"))
+    if view.obstacle and not view.frozen:
+        rows.append(("signing", Text(f"waits: {view.obstacle}", style=WARN)))
     return rows
 
 
@@ -152,10 +175,6 @@ def _frozen(view: WalletView) -> Rows:
     words = "frozen: the key of this account signed two things that contradict; nobody votes for it any more"
     burned: Rows = [("burned", Text(units.credits(view.burned), style=BAD))] if view.burned else []
     return [("state", Text(words, style=BAD)), *burned]
-
-
-def _name(kind: str) -> str:
-    return kind.replace("lane_", "lane ")
 
 
 def _state(line: HistoryLine) -> Text:

@@ -17,6 +17,7 @@ from swarmd.protocols.errors import DaemonUnreachable, TimedOut
 TICK_SECONDS = 1.0
 QUIET_SECONDS = 2.0
 """No word before: most entries are final by then."""
+_LOST = "; it is lost if the daemon is stopped before that"
 _ERASE = "\r\x1b[K"
 
 
@@ -36,12 +37,13 @@ def write(paths: Paths, writing: Writing, *, wait: bool, as_json: bool, **params
 
     Raises what the daemon refuses with, or DaemonUnreachable if it ends meanwhile.
     """
-    began, last = time.monotonic(), WriteView(state=QUEUED)
+    began, last, heard = time.monotonic(), WriteView(state=QUEUED), False
     told = _Told()
     try:
         with Channel(paths, writing.method, params) as channel:
-            while not _over(last, wait):
-                last = _next(channel) or last
+            while not _over(last, wait, heard):
+                news = _next(channel)
+                last, heard = news or last, heard or news is not None
                 told.tell(last, time.monotonic() - began)
     except KeyboardInterrupt:
         told.clear()
@@ -99,13 +101,14 @@ def _next(channel: Channel) -> WriteView | None:
     return answers.write(results[-1]) if results else None
 
 
-def _over(view: WriteView, wait: bool) -> bool:
-    return view.state == FINAL or (not wait and view.state != QUEUED)
+def _over(view: WriteView, wait: bool, heard: bool) -> bool:
+    """Without ``wait`` the daemon's first word is enough: it comes once the write is signed, or has to wait."""
+    return view.state == FINAL or (heard and not wait)
 
 
 def _left(writing: Writing, view: WriteView) -> str:
     if view.state == QUEUED:
-        return f"{writing.what} was not signed yet; it may still be\n  next: swarmd wallet history"
+        return f"{writing.what} was not signed yet; it may still be{_LOST}\n  next: swarmd wallet balance"
     goes_on = f"{writing.what} goes on: entry {view.seq} is signed and becomes final by itself"
     return f"{goes_on}\n  next: swarmd wallet explain {view.seq}"
 
@@ -113,6 +116,9 @@ def _left(writing: Writing, view: WriteView) -> str:
 def _say(writing: Writing, view: WriteView, seconds: float, *, as_json: bool) -> int:
     if as_json:
         emit(object_of(view))
+        return 0
+    if view.state == QUEUED:
+        words(f"{writing.what} waits, and is {sentence(view)}{_LOST}\n  next: swarmd wallet balance")
         return 0
     line(view.entry)
     if view.state == FINAL:

@@ -61,7 +61,7 @@ def parse_peer(text: str) -> PeerId:
     try:
         public_key_of(PeerId(text.strip()))
     except ProtocolViolation as error:
-        raise UsageError(f"{text[:80]!r} is not a peer id", hint="`swarmd id` prints it on that node") from error
+        raise UsageError(f"{text[:80]!r} is not a peer id", hint="on that node: swarmd id") from error
     return PeerId(text.strip())
 
 

@@ -36,7 +36,7 @@ def parse_invite(text: str) -> Network:
     found = _VERSION.match(text)
     if found is None:
         raise UsageError(
-            "this is not an invite", hint=f"an invite begins with {PREFIX}; `swarmd network invite` prints one"
+            "this is not an invite", hint=f"an invite begins with {PREFIX}; on the other node: swarmd network invite"
         )
     if found[0] != PREFIX:
         raise UsageError(

@@ -30,11 +30,14 @@ class Entered:
     """Where the files of the network before it are now; None if there was nothing to keep."""
 
 
-def enter_network(paths: Paths, me: PeerId, network: Network, *, force: bool = False) -> Entered:
+def enter_network(
+    paths: Paths, me: PeerId, network: Network, *, force: bool = False, again: str = "give --force"
+) -> Entered:
     """Put the folder on a network; the caller holds its lock.
 
     From no network, or from the main one where nothing was signed, that is all. Leaving any other one takes
     ``force``, and moves its files into a folder of their own. Entering the present network adds its contacts.
+    ``again``: what to type to say so.
 
     Raises:
         UsageError: the folder is on another network, and ``force`` was not said.
@@ -48,8 +51,8 @@ def enter_network(paths: Paths, me: PeerId, network: Network, *, force: bool = F
         if not force:
             raise UsageError(
                 f"this node is on the network {now.name!r} already, and leaving it leaves behind: {', '.join(losses)}",
-                hint="choose another --state-dir for the other network; or give --force to `swarmd network`: the old "
-                "files are moved aside within the state folder, none is deleted",
+                hint=f"{again}; it moves the old files aside within the state folder, and deletes none. Or keep both, "
+                "and give the other network another --state-dir",
             )
         left = _move_aside(paths, now)
     save_network(paths, network)
@@ -79,7 +82,7 @@ def read_invite(text: str) -> Network:
 def _no_invite(text: str) -> Network:
     raise UsageError(
         f"{text[:80]!r} is neither an invite nor a file that is there",
-        hint=f"an invite begins with {PREFIX}; `swarmd network invite` prints one",
+        hint=f"an invite begins with {PREFIX}; on the other node: swarmd network invite",
     )
 
 

@@ -19,6 +19,7 @@ from swarmd.gpu.telemetry import live
 from swarmd.ledger.energy import EnergyMeter
 from swarmd.ledger.methods import CreditMethods
 from swarmd.ledger.wallet import Wallet
+from swarmd.network import MAIN
 from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.control import FINAL_STATES, EventView, NodeView, PeerView, Snapshot, as_json
 from swarmd.protocols.control_credits import SpendingView
@@ -171,10 +172,16 @@ class Methods:
 
     def _now(self) -> NowView:
         deps, probed = self._deps, self._device.view
-        why = idle_reason(deps.config, deps.leases, probed is not None, len(self._book.live(time.time())))
+        why = idle_reason(
+            deps.config, deps.leases, probed is not None, len(self._book.live(time.time())), main=self._on_main
+        )
         ours = next((record for record in self._runs.records if record.run in deps.leases.held), None)
         pace = None if ours is None else steps_per_second(ours)
         return now_view(deps.config, deps.leases, live(probed) if probed else None, why, pace)
+
+    @property
+    def _on_main(self) -> bool:
+        return self._deps.network.id == MAIN.id
 
     def _find_name(self, peer: PeerId) -> str | None:
         """What its owner calls a node; empty of one that is connected without an advert, None of any other."""
@@ -197,7 +204,7 @@ class Methods:
             device=live(self._device.view) if self._device.view else None,
             peers=peers,
             hosting=tuple(deps.leases.held),
-            idle_reason=idle_reason(deps.config, deps.leases, self._device.view is not None, peers),
+            idle_reason=idle_reason(deps.config, deps.leases, self._device.view is not None, peers, main=self._on_main),
             runs=len(self._runs.records),
             counters=self._counters(),
             credits=await self._credits.credits() if self._credits else None,

@@ -10,8 +10,10 @@ passphrases come this way, and never stand on a command line, which other users 
     key_restore      file, passphrase                    {"peer", "network", "name", "account", "created"}
     network_show     -                                   the fields of ``_shown``
     network_init     name, supply, grants, members,      the same, and "left": where the files of the network before
-                     cooldown, grace, open, force        it went; the last six may be left out
-    network_join     invite (or a file's path), force    the same
+                     cooldown, grace, open, force,       it went; all but the name may be left out. "again" is
+                     again                               the command that a refusal tells to type, with --force
+    network_join     invite (or a file's path), force,   the same
+                     again
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ from swarmd.network import MAIN, Network, load_network
 from swarmd.paths import Paths
 from swarmd.protocols.addresses import parse_contact
 from swarmd.protocols.errors import StateError, SwarmdError, UsageError
+from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.amounts import parse_credits
 from swarmd.protocols.ledger.genesis import Limits
-from swarmd.state_lock import lock_folder, lock_state
+from swarmd.state_lock import lock_folder, lock_state, undone_on_failure
 
 T = TypeVar("T")
 Answer = dict[str, Any]
@@ -106,17 +109,20 @@ def _network_show(paths: Paths, params: Answer) -> Answer:
 
 def _network_init(paths: Paths, params: Answer) -> Answer:
     plan = _plan(params)
-    with lock_state(paths):
-        me = load_identity(paths).peer
-        network = found_network(me, plan)
-        return _entered(enter_network(paths, me, network, force=_given(params, "force", bool, False)))
+    with undone_on_failure(paths), lock_state(paths):
+        return _enter(paths, params, lambda me: found_network(me, plan))
 
 
 def _network_join(paths: Paths, params: Answer) -> Answer:
     network = read_invite(_given(params, "invite", str, ""))
-    with lock_state(paths):
-        me = load_identity(paths).peer
-        return _entered(enter_network(paths, me, network, force=_given(params, "force", bool, False)))
+    with undone_on_failure(paths), lock_state(paths):
+        return _enter(paths, params, lambda _: network)
+
+
+def _enter(paths: Paths, params: Answer, network: Callable[[PeerId], Network]) -> Answer:
+    me, force = load_identity(paths).peer, _given(params, "force", bool, False)
+    again = _given(params, "again", str, "give --force")
+    return _entered(enter_network(paths, me, network(me), force=force, again=again))
 
 
 def _plan(params: Answer) -> Plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,18 @@ def lock_folder(paths: Paths) -> Iterator[None]:
     private_folder(paths.state_dir)
     with _folder_lock(paths.lock):
         yield
+
+
+@contextmanager
+def undone_on_failure(paths: Paths) -> Iterator[None]:
+    """If the block fails, a state folder that it made is gone again, and with it a key that nobody knows."""
+    made = not paths.state_dir.exists()
+    try:
+        yield
+    except BaseException:
+        if made:
+            shutil.rmtree(paths.state_dir, ignore_errors=True)
+        raise
 
 
 @contextmanager

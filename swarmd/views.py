@@ -32,8 +32,8 @@ def peer_view(known: PeerAdvert, connected: bool, now: float) -> PeerView:
     )
 
 
-def idle_reason(config: Config, leases: Leases, probed: bool, peers: int) -> str:
-    """Why no stage runs here, and what would change it; empty when one does."""
+def idle_reason(config: Config, leases: Leases, probed: bool, peers: int, *, main: bool = True) -> str:
+    """Why no stage runs here, and what would change it; empty when one does. ``main``: on the main network."""
     if leases.held:
         return ""
     if not probed:
@@ -45,6 +45,8 @@ def idle_reason(config: Config, leases: Leases, probed: bool, peers: int) -> str
     if config.accept == "list" and not config.allow:
         return "only your own jobs are taken: --allow PEER or --accept network takes others'"
     if peers == 0:
+        if not main:
+            return "no other node is known: swarmd network invite prints what others join with"
         return "no other node is known: --bootstrap ADDRESS leads to a swarm"
     return "nobody has asked for a stage"
 

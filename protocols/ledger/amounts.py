@@ -34,7 +34,8 @@ def parse_credits(text: str) -> int:
         raise UsageError(
             f"{_shown(given)} has more than {_PLACES} decimals", hint="the smallest amount is 0.000001 credits"
         )
-    if len(whole) > len(str(MAX_AMOUNT)) or (amount := int(whole or "0") * MICRO + int(part.ljust(6, "0"))) > MAX_AMOUNT:
+    amount = int(f"{whole[:20] or '0'}{part.ljust(_PLACES, '0')}")
+    if amount > MAX_AMOUNT:
         raise UsageError(f"{_shown(given)} credits are too many", hint=f"the most is {MAX_AMOUNT // MICRO} credits")
     if not amount:
         raise UsageError("an amount of 0 credits moves nothing", hint="the smallest amount is 0.000001 credits")

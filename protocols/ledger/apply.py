@@ -64,9 +64,7 @@ def next_entry(
         after = apply_ops(state, seq, ops)
         entry = Entry(account=account, seq=seq, prev=prev, time=int(now), ops=ops, state_hash=state_hash(after))
     except (ProtocolViolation, ValueError) as error:
-        raise UsageError(
-            f"this cannot be written: {error}", hint="swarmd wallet balance"
-        ) from error
+        raise UsageError(f"this cannot be written: {error}", hint="swarmd wallet balance") from error
     return entry, after
 
 

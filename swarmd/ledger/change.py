@@ -35,7 +35,10 @@ async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Memb
     """
     parts, replica = wallet.parts, wallet.replica
     if deps.identity.peer != deps.genesis.operator:
-        raise UsageError("only the network's operator changes its committee", hint="run this on the operator's node")
+        raise UsageError(
+            "only the network's operator changes its committee",
+            hint="on the operator's node: swarmd network committee set PEER...",
+        )
     now = replica.committee
     wanted = _change(now, members)
     await _check_answers(deps, wallet, now, Committee(wanted.number, wanted.members))

@@ -175,9 +175,7 @@ class Keeper:
                 scope.shield = True
                 await self._save()
 
-    def standing(
-        self, *, pending: PendingEntry | None, queued: tuple[tuple[Op, ...], ...], obstacle: str
-    ) -> Standing:
+    def standing(self, *, pending: PendingEntry | None, queued: tuple[tuple[Op, ...], ...], obstacle: str) -> Standing:
         """Our account now."""
         head, state = self.replica.head(self.account), self.replica.state(self.account)
         return Standing(

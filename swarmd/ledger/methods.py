@@ -191,7 +191,7 @@ class CreditMethods:
 
     def _check_enabled(self) -> None:
         if not self._wallet.enabled:
-            raise UsageError("this network has no credits", hint="`swarmd network init NAME` makes one that has")
+            raise UsageError("this network has no credits", hint="swarmd network init NAME makes one that has")
 
     def _network(self) -> tuple[str, str]:
         return self._wallet.replica.network, self._wallet.replica.genesis.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from swarmd.control import Method, param
@@ -55,11 +56,11 @@ class NetworkMethods:
     async def _committee_set(self, params: Answer) -> Answer:
         operator = self.network.genesis.operator
         if operator is None:
-            raise UsageError("this network has no credits", hint="`swarmd network init NAME` makes one that has")
+            raise UsageError("this network has no credits", hint="swarmd network init NAME makes one that has")
         if operator != self.me:
             raise UsageError(
                 "only the network's operator changes its committee, and this node is not it",
-                hint=f"do it on the node {operator}",
+                hint=f"the operator is {operator}; on that node: swarmd network committee set PEER...",
             )
         return self._shown(await self.change(_members(param(params, "members", list))))
 
@@ -91,6 +92,9 @@ def _members(given: list[Any]) -> tuple[Member, ...]:
         raise UsageError(f"a committee has 1 to {MAX_MEMBERS} members", hint="name everybody who is to vote")
     try:
         members = tuple(sorted((_member(each) for each in given), key=lambda member: member.peer))
+        for one, other in pairwise(members):
+            if one.peer == other.peer:
+                raise ValueError(f"the peer {one.peer} is named twice")
         check_members(members)
     except ValueError as error:
         raise UsageError(f"no such committee can be: {error}", hint="name each member once, as PEER=WEIGHT") from error

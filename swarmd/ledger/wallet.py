@@ -79,7 +79,7 @@ class Wallet:
     def parts(self) -> LedgerParts:
         """What runs behind it. Raises UsageError on a network without credits."""
         if self._parts is None:
-            raise UsageError("this network has no credits", hint="`swarmd network init NAME` makes one that has")
+            raise UsageError("this network has no credits", hint="swarmd network init NAME makes one that has")
         return self._parts
 
     @property

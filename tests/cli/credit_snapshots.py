@@ -12,6 +12,7 @@ from swarmd.protocols.control_credits import (
     InvoiceView,
     LedgerView,
     MemberView,
+    PayeeView,
     PendingView,
     SpendingView,
     SupplyView,
@@ -50,6 +51,7 @@ def wallet() -> WalletView:
         network_name="home",
         seq=8,
         balance=12_500_000,
+        balance_after=12_500_000,
         pending_in=3 * CREDIT,
         locked=4 * CREDIT,
         bonded=20 * CREDIT,
@@ -66,8 +68,14 @@ def pending() -> PendingView:
         weight=2,
         quorum=3,
         why="2 of 4 committee members answer; 3 are needed",
+        ops=(OpView(kind="pay", words=f"2 credits to {PEERS[1][-8:]}", amount=2 * CREDIT, peer=PEERS[1]),),
+        balance=10_500_000,
         reasons={PEERS[1]: "does not answer", PEERS[2]: "does not answer"},
     )
+
+
+def payee(peer: str = PEER, *, name: str = "attic", seen: bool = True, us: bool = False) -> PayeeView:
+    return PayeeView(peer=peer, name=name, seen=seen, us=us)
 
 
 def no_credits() -> WalletView:

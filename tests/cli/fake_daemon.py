@@ -79,6 +79,7 @@ def usual_answers() -> dict[str, Answer]:
         "logs": lambda _: [as_json(event) for event in snapshots.events()],
         "watch": lambda _: [as_json(snapshots.snapshot(view)) for view in (snapshots.training(), snapshots.done())],
         "stop": lambda _: {"run": snapshots.RUN},
+        "payee": lambda params: as_json(credit_snapshots.payee(params["peer"])),
         "invoice": lambda _: as_json(credit_snapshots.unpaid()),
         "shutdown": lambda _: {},
     }

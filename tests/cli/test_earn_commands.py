@@ -61,7 +61,8 @@ def test_earn_says_what_is_done_what_it_brings_and_what_it_costs(cli: Cli, daemo
     assert shown["net"] == "-0.0750 EUR  3.25 credits at 0.1 EUR each, less the energy"
     assert shown["warning"].startswith("the energy costs 0.08 EUR more")
     [job] = [line for line in said.out.splitlines() if line.startswith(f"{RUN[:8]}  GhJkCdEf")]
-    assert "1.25      2       14                 28" in job
+    assert job.split()[-5:] == ["1.25", "2", "28", "09-21", "16:13"]
+    assert max(map(len, said.out.splitlines()[-7:])) <= 80
     assert ENTRY[:8] in said.out
     assert json.loads(cli("earn", "--json").out)["earned"]["pending"] == 1_250_000
 

@@ -131,7 +131,7 @@ class TestInvite:
         daemon.answers["invite"] = lambda _: self.ANSWER
         done = cli("network", "invite")
         assert (done.code, done.out) == (0, f"{INVITE}\n")
-        assert done.err == "on another machine: swarmd up --join INVITE\n"
+        assert done.err == "  next: on another machine: swarmd up --join INVITE\n"
         assert json.loads(cli("network", "invite", "--json").out)["invite"] == INVITE
 
     def test_it_takes_a_daemon(self, cli: Cli) -> None:

@@ -76,9 +76,14 @@ def test_peers_lists_connected_ones_first(cli: Cli, daemon: FakeDaemon) -> None:
 
 def test_no_peers_says_how_to_find_some(cli: Cli, daemon: FakeDaemon) -> None:
     daemon.answers["peers"] = lambda _: {"peers": []}
-    said = cli("peers")
-    assert said.out == ""
-    assert "--bootstrap" in said.err
+    for network, here, there in (
+        ("main", "id --addresses", "--bootstrap ADDRESS"),
+        ("home", "network invite", "--join INVITE"),
+    ):
+        daemon.answers["status"] = lambda _, network=network: as_json(replace(snapshots.node(), network=network))
+        said = cli("peers")
+        assert said.out == ""
+        assert f"next: swarmd {here}; then on another machine, with what it prints: swarmd up {there}" in said.err
 
 
 def test_gpus_lists_each_device_once_fastest_first(cli: Cli, daemon: FakeDaemon) -> None:
@@ -218,8 +223,19 @@ def test_a_pasted_hint_asks_the_same_node(daemon: FakeDaemon, paths: Paths, caps
     daemon.answers["peers"] = lambda _: {"peers": []}
     assert main(["peers", "--state-dir", str(paths.state_dir)]) == 0
     said = capsys.readouterr().err
-    assert "on another machine: swarmd up --bootstrap" in said
-    assert f"{folder} id --addresses" in said
+    assert f"{folder} network invite; then on another machine, with what it prints: swarmd up --join" in said
+
+
+def test_a_command_for_another_machine_names_no_folder_of_this_one(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--state-dir", str(paths.state_dir)]
+    assert main([*folder, "wallet", "pay", "bob", "1"]) == 2
+    said = capsys.readouterr().err
+    assert f"swarmd --state-dir {paths.state_dir} peers --json" in said
+    assert "on that machine: swarmd id" in said
+    assert main([*folder, "network", "join", "NOFILE"]) == 2
+    assert "on the other node: swarmd network invite" in capsys.readouterr().err
 
 
 def test_down_as_json(cli: Cli, ended: FakeDaemon) -> None:

@@ -12,6 +12,7 @@ import pytest
 from swarmd.cli import units
 from swarmd.cli.client import Channel
 from swarmd.protocols.control import as_json
+from swarmd.protocols.control_entries import OpView
 from swarmd.protocols.errors import TimedOut, UsageError
 from tests.cli import credit_snapshots as credits
 from tests.cli.conftest import Cli
@@ -42,14 +43,29 @@ def test_a_balance_says_what_can_be_spent_and_where_the_rest_is(cli: Cli, daemon
     assert "pending" not in shown
 
 
-def test_a_balance_says_why_an_entry_is_pending_and_who_is_missing(cli: Cli, daemon: FakeDaemon) -> None:
-    held_up = replace(credits.wallet(), pending=credits.pending(), waiting=2, obstacle="a backup was restored")
+def test_a_balance_says_what_is_pending_why_and_what_will_be_left(cli: Cli, daemon: FakeDaemon) -> None:
+    stake = OpView(kind="stake", words="1 credit staked", amount=CREDIT)
+    held_up = replace(
+        credits.wallet(),
+        pending=credits.pending(),
+        waiting=1,
+        queued=(stake,),
+        balance_after=9_500_000,
+        obstacle="2 of 4 committee members have said which entry of ours is the newest",
+    )
     daemon.answers["wallet"] = lambda _: as_json(held_up)
     out = cli("wallet", "balance").out
     assert "entry 9 since 14:13:20, 2 of 3 votes by weight: 2 of 4 committee members answer" in out
+    assert f"\n             2 credits to {PEERS[1][-8:]}" in out
     assert f"{PEERS[1][-8:]}: does not answer" in out
-    assert "2 writes not signed yet" in out
-    assert rows(out)["stopped"] == "a backup was restored"
+    shown = rows(out)
+    assert shown["waiting"] == "1 write not signed yet, lost if the daemon is stopped before"
+    assert "\n             1 credit staked" in out
+    assert shown["then"] == "9.5 credits  the balance once all of this is final"
+    assert shown["signing"].startswith("waits: 2 of 4 committee members have said")
+    told = json.loads(cli("wallet", "balance", "--json").out)
+    assert (told["balance"], told["pending"]["balance"], told["balance_after"]) == (12_500_000, 10_500_000, 9_500_000)
+    assert (told["pending"]["ops"][0]["peer"], told["pending"]["ops"][0]["amount"]) == (PEERS[1], 2 * CREDIT)
 
 
 def test_a_frozen_account_says_what_was_burned(cli: Cli, daemon: FakeDaemon) -> None:
@@ -81,12 +97,15 @@ def test_a_history_has_a_row_for_each_operation(cli: Cli, daemon: FakeDaemon) ->
     older = replace(credits.line(), seq=7, state="pending", change=None, note="")
     daemon.answers["history"] = lambda _: {"lines": [as_json(credits.line()), as_json(older)]}
     said = cli("wallet", "history", "--limit", "5", "--before", "9")
-    first, second, third, _ = said.out.splitlines()[1:]
-    assert first.split()[:4] == ["8", ENTRY[:8], "2026-09-21", "14:13"]
-    assert "lane settle  lane 3 settled: 6 credits paid to 3KooWBcD, 14 of 20 back  (run 4f1c is done)" in first
-    assert first.split()[-3:] == ["+12", "12.5", "final"]
-    assert second.split() == ["stake", "2", "credits", "staked"]
-    assert third.split()[-3:] == [units.DASH, "12.5", "pending"]
+    lines = said.out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert lines[0].split() == ["#", "when", "what", "change", "balance"]
+    assert lines[1].split()[:3] == ["8", "09-21", "14:13"]
+    assert lines[1].split()[-2:] == ["+12", "12.5"]
+    assert " ".join(" ".join(lines).split()).count("(run 4f1c is done)") == 1
+    [pending] = [line for line in lines if "pending: " in line]
+    assert pending.split()[-2:] == [units.DASH, "12.5"]
+    assert sum("2 credits staked" in line for line in lines) == 2
     assert "swarmd wallet explain 8" in said.err
     assert daemon.asked == [("history", {"limit": 5, "before": 9})]
     assert json.loads(cli("wallet", "history", "--json").out)["lines"][0]["change"] == 12 * CREDIT
@@ -112,8 +131,9 @@ def test_an_entry_is_explained_with_every_signature_checked(cli: Cli, daemon: Fa
     assert "✔  EfGhAbCd       1  signed, and it holds" in said.out
     assert "○  GhJkCdEf       1  not needed" in said.out
     assert "✔  close certificate  2 members of committee 0: lane 3 is closed at 6" in said.out
-    assert "4 checked, all hold" in said.out
+    assert "2 vouchers, 8 signatures checked: 1 voucher do NOT hold" in said.out
     assert "of 2 receipts do NOT hold" in said.out
+    assert "checked, all hold" not in said.out  # a row for each voucher would be too long
     assert daemon.asked[0] == ("explain", {"entry": ENTRY[:6]})
     assert daemon.asked[1:] == [("receipts", {"payer": PEERS[0], "lane": 3, "number": each}) for each in (1, 2)]
     told = json.loads(cli("wallet", "explain", "8", "--json").out)
@@ -136,8 +156,8 @@ def test_a_payment_prints_its_entry_and_says_when_it_is_final(cli: Cli, daemon: 
     writes(daemon, "pay", "queued", "pending", "final")
     said = cli("wallet", "pay", PEER, "2.5", "--note", "for the cake")
     assert (said.code, said.out) == (0, ENTRY + "\n")
-    assert f"2.5 credits paid to {PEER[-8:]}: final after " in said.err
-    assert daemon.asked == [("pay", {"peer": PEER, "amount": 2_500_000, "note": "for the cake"})]
+    assert f"2.5 credits paid to attic ({PEER[-8:]}): final after " in said.err
+    assert daemon.asked[1:] == [("pay", {"peer": PEER, "amount": 2_500_000, "note": "for the cake"})]
 
 
 def test_a_payment_as_json_is_one_object(cli: Cli, daemon: FakeDaemon) -> None:
@@ -148,25 +168,69 @@ def test_a_payment_as_json_is_one_object(cli: Cli, daemon: FakeDaemon) -> None:
 
 
 def test_a_payment_may_be_left_once_it_is_signed(cli: Cli, daemon: FakeDaemon) -> None:
-    writes(daemon, "pay", "queued", "pending", "final")
-    said = cli("wallet", "pay", PEER, "1", "--no-wait")
-    assert (said.code, said.out) == (0, ENTRY + "\n")
     writes(daemon, "pay", "pending")
     said = cli("wallet", "pay", PEER, "1", "--no-wait")
+    assert (said.code, said.out) == (0, ENTRY + "\n")
     assert "entry 9 is signed, votes of weight 2 of 3: 2 of 4 committee members answer" in said.err
     assert "swarmd wallet explain 9" in said.err
+
+
+def test_a_payment_that_has_to_wait_for_its_turn_may_be_left_as_well(cli: Cli, daemon: FakeDaemon) -> None:
+    writes(daemon, "pay", "queued")  # and no other word: whoever waited for one would fail
+    said = cli("wallet", "pay", PEER, "1", "--no-wait")
+    assert (said.code, said.out) == (0, "")
+    assert "the payment waits, and is not signed yet: the entry before it is not final yet" in said.err
+    assert "it is lost if the daemon is stopped before that" in said.err
+    assert json.loads(cli("wallet", "pay", PEER, "1", "--no-wait", "--json").out)["state"] == "queued"
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, answer: bool) -> list[str]:
+    """What is asked there; every question gets the same answer."""
+    asked: list[str] = []
+
+    def confirm(text: str, *, err: bool) -> bool:
+        asked.append(text)
+        return answer and err
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", confirm)
+    return asked
+
+
+def test_a_payment_to_an_id_that_was_never_seen_is_asked_about_and_refused_without_a_terminal(
+    cli: Cli, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["payee"] = lambda params: as_json(credits.payee(params["peer"], name="", seen=False))
+    writes(daemon, "pay", "final")
+    for more in ((), ("--yes",), ("--json",)):
+        said = cli("wallet", "pay", PEER, "1", *more)
+        assert said.code == 2
+        assert f"no node or account of the peer id {PEER} was ever seen here" in said.err + said.out
+        assert f"swarmd wallet pay {PEER} 1 --unseen" in said.err + said.out
+    assert {method for method, _ in daemon.asked} == {"payee"}
+    assert cli("wallet", "pay", PEER, "1", "--unseen").code == 0
+    asked = on_a_terminal(monkeypatch, answer=True)
+    assert cli("wallet", "pay", PEER, "1").code == 0
+    assert asked[0].startswith(f"No node or account of the peer id {PEER} was ever seen here. Pay 1 credit")
+
+
+def test_nobody_pays_themselves(cli: Cli, daemon: FakeDaemon) -> None:
+    daemon.answers["payee"] = lambda params: as_json(credits.payee(params["peer"], us=True))
+    said = cli("wallet", "pay", PEER, "1")
+    assert (said.code, daemon.asked) == (2, [("payee", {"peer": PEER})])
+    assert "the peer id of this node itself" in said.err
 
 
 def test_a_payment_asks_on_a_terminal_and_takes_no_for_an_answer(
     cli: Cli, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text))
+    asked = on_a_terminal(monkeypatch, answer=False)
     said = cli("wallet", "pay", PEER, "1")
     assert (said.code, said.out, said.err) == (0, "", "nothing was paid\n")
-    assert asked == [f"pay 1 credit to {PEER}? It cannot be taken back."]
-    assert daemon.asked == []
+    assert asked == [
+        f"pay 1 credit to attic ({PEER[-8:]}), whose peer id is {PEER}? It cannot be taken back.",
+    ]
+    assert daemon.asked == [("payee", {"peer": PEER})]
     writes(daemon, "pay", "final")
     assert cli("wallet", "pay", PEER, "1", "--yes").code == 0
 
@@ -216,7 +280,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, calls = Channel.receive, iter(range(100))
 
     def receive(self: Channel, timeout: float | None) -> list[dict[str, Any]]:
-        if next(calls):
+        if next(calls) > 1:  # the very first answer says who the receiver is
             raise KeyboardInterrupt
         return plain(self, timeout)
 
@@ -255,6 +319,7 @@ def test_a_long_wait_says_what_it_waits_for_once(cli: Cli, daemon: FakeDaemon, m
         return [as_json(credits.written(state))]
 
     writes(daemon, "pay")
+    monkeypatch.setattr("swarmd.cli.payees.find", lambda _, peer: credits.payee(peer))
     monkeypatch.setattr(Channel, "receive", receive)
     first, second, last = cli("wallet", "pay", PEER, "1").err.splitlines()
     assert first == "not signed yet: the entry before it is not final yet"

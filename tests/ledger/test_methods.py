@@ -59,7 +59,9 @@ def methods_of(node: LedgerNode, folder: Path, *, ours: str = RUN, **settings: o
     clock = node.deps.clock
     meter = EnergyMeter(folder / "energy.json", lambda: True, lambda: 100.0, 0.0, clock)
     meter.sample(3600.0)
-    return CreditMethods(node.wallet, Config(**settings), meter, lambda: IDLE, find, lambda peer: "attic" if peer == NEIGHBOUR else None).table()
+    return CreditMethods(
+        node.wallet, Config(**settings), meter, lambda: IDLE, find, lambda peer: "attic" if peer == NEIGHBOUR else None
+    ).table()
 
 
 async def all_of(stream: Any) -> list[Answer]:
