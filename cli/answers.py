@@ -10,7 +10,7 @@ from swarmd import __version__
 from swarmd.cli import units
 from swarmd.cli.output import words
 from swarmd.protocols import control, control_credits, control_earn, control_entries
-from swarmd.protocols.control import DeviceView, EventView, NodeView, PeerView, RunView, Snapshot
+from swarmd.protocols.control import DeviceView, EventView, HostedView, NodeView, PeerView, RunView, Snapshot
 from swarmd.protocols.control_credits import InvoiceView, LedgerView, PayeeView, WalletView, WriteView
 from swarmd.protocols.control_earn import EarnView
 from swarmd.protocols.control_entries import ExplainView, HistoryLine, ReceiptsView
@@ -49,6 +49,11 @@ def peers(result: dict[str, Any]) -> list[PeerView]:
 def runs(result: dict[str, Any]) -> list[RunView]:
     """The answer to ``jobs``. Raises ProtocolViolation."""
     return _read(lambda fields: [control.run_view(each) for each in fields["jobs"]], result)
+
+
+def hosted(result: dict[str, Any]) -> list[HostedView]:
+    """The other part of the answer to ``jobs``. Raises ProtocolViolation."""
+    return _read(lambda fields: [HostedView(**each) for each in fields["hosted"]], result)
 
 
 def wallet(result: dict[str, Any]) -> WalletView:

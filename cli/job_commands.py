@@ -84,9 +84,14 @@ def list_runs(ctx: typer.Context, json: Json = False) -> None:
         return emit(result)
     from swarmd.cli import answers, tables
 
-    found = answers.runs(result)
+    found, hosted = answers.runs(result), answers.hosted(result)
     if found:
-        return console().print(tables.runs(found))
+        console().print(tables.runs(found))
+    if hosted:
+        words(("\n" if found else "") + "runs of others that this node works for:")
+        console().print(tables.hosted(hosted))
+    if found or hosted:
+        return
     words("no runs yet\n  next: swarmd train JOB.toml")
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from swarmd.cli import units
 from swarmd.cli.palette import ACCENT, BAD, DIM, GOOD, STRONG, WARN, state_mark, state_style
 from swarmd.cli.spending import credits_line
-from swarmd.protocols.control import DeviceView, NodeView, PeerView, RunView, StageView
+from swarmd.protocols.control import DeviceView, HostedView, NodeView, PeerView, RunView, StageView
 
 _NOT_PROBED = "not probed yet"
 _SIZES = ("memory_limit", "disk_quota")
@@ -130,6 +130,15 @@ def runs(views: Sequence[RunView]) -> Table:
             units.duration(view.eta if running else None),
             units.moment(view.created),
         )
+    return table
+
+
+def hosted(views: Sequence[HostedView]) -> Table:
+    """What ``swarmd jobs ls`` says of others' runs."""
+    table = columns("run", "of", "here", ">lane")
+    for view in views:
+        run, submitter = units.short_id(view.run), units.short_id(view.submitter)
+        table.add_row(Text(run, style=ACCENT), submitter, view.stage, str(view.lane or units.DASH))
     return table
 
 

@@ -12,7 +12,7 @@ Methods, with their parameters and what comes back:
     submit      path                   {"run": id}; path is absolute
     estimate    path                   EstimateView; path is absolute, nothing is started
     resume      run                    {"run": id}
-    jobs        -                      {"jobs": [RunView]} newest first
+    jobs        -                      {"jobs": [RunView], "hosted": [HostedView]} newest first
     job         run                    RunView (a unique prefix of the id is enough)
     logs        run, follow            stream of EventView, oldest first
     watch       run (or null), every   stream of Snapshot; ends after the run's last state
@@ -196,6 +196,18 @@ class RunView:
     """Of model.safetensors, once written."""
     spending: SpendingView | None = None
     """None where nothing is paid for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedView:
+    """A run of somebody else that this node holds a stage of now."""
+
+    run: str
+    submitter: str
+    stage: str
+    """What it does, in words."""
+    lane: int
+    """The submitter's lane that pays it; 0: it is free, or its terms are not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import run_view, state_words
-from swarmd.views import idle_reason, now_view, peer_view
+from swarmd.views import hosted_views, idle_reason, now_view, peer_view
 
 Answer = dict[str, Any]
 USUAL_WATCH_SECONDS = 0.5
@@ -114,7 +114,11 @@ class Methods:
         return {"run": (await self._runs.resume(param(params, "run", str))).run}
 
     async def _jobs(self, params: Answer) -> Answer:
-        return {"jobs": [as_json(self._run_view(record)) for record in self._runs.records]}
+        hosted = hosted_views(self._deps.leases, self._deps.identity.peer)
+        return {
+            "jobs": [as_json(self._run_view(record)) for record in self._runs.records],
+            "hosted": [as_json(view) for view in hosted],
+        }
 
     async def _job(self, params: Answer) -> Answer:
         return as_json(self._run_view(self._runs.find(param(params, "run", str))))

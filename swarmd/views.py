@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from swarmd.config import Config
 from swarmd.protocols.advert import PeerAdvert
-from swarmd.protocols.control import DeviceView, PeerView
+from swarmd.protocols.control import DeviceView, HostedView, PeerView
 from swarmd.protocols.control_earn import NowView
+from swarmd.protocols.ids import PeerId
 from swarmd.runs.leases import Leases
 
 
@@ -49,6 +50,15 @@ def idle_reason(config: Config, leases: Leases, probed: bool, peers: int, *, mai
             return "no other node is known: swarmd network invite prints what others join with"
         return "no other node is known: --bootstrap ADDRESS leads to a swarm"
     return "nobody has asked for a stage"
+
+
+def hosted_views(leases: Leases, us: PeerId) -> tuple[HostedView, ...]:
+    """The runs of others that a stage here works for."""
+    return tuple(
+        HostedView(run=lease.run, submitter=lease.submitter, stage=lease.words, lane=lease.lane)
+        for lease in leases.held.values()
+        if lease.submitter != us
+    )
 
 
 def now_view(config: Config, leases: Leases, device: DeviceView | None, why_idle: str, pace: float | None) -> NowView:

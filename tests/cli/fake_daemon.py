@@ -74,7 +74,7 @@ def usual_answers() -> dict[str, Answer]:
         "config": lambda _: {"settings": [{"name": "price", "value": 3, "origin": "config.toml, line 2"}]},
         "submit": lambda _: {"run": snapshots.RUN},
         "resume": lambda _: {"run": snapshots.RUN},
-        "jobs": lambda _: {"jobs": [run]},
+        "jobs": lambda _: {"jobs": [run], "hosted": []},
         "job": lambda _: run,
         "logs": lambda _: [as_json(event) for event in snapshots.events()],
         "watch": lambda _: [as_json(snapshots.snapshot(view)) for view in (snapshots.training(), snapshots.done())],

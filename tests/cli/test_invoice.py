@@ -151,3 +151,16 @@ def test_the_dashboard_of_a_node_without_runs_has_a_line_on_credits() -> None:
         printer.print(render(picture, Screen(), 100, 30), height=30)
     assert "credits   12.5 credits; 4 set aside; 20 staked; earned 7, 1 pending" in captured.get()
     assert "swarmd train JOB.toml" in captured.get()
+
+
+@pytest.mark.net
+def test_invoice_and_receipts_together_are_both_told(cli: Cli, daemon: FakeDaemon) -> None:
+    daemon.answers["invoice"] = lambda _: as_json(credits.invoice())
+    daemon.answers["receipts"] = lambda params: as_json(credits.receipts(params["number"]))
+    said = cli("jobs", "show", RUN[:8], "--invoice", "--receipts")
+    assert said.code == 0
+    assert "vouchers, lines and settlements agree" in said.out
+    assert "2 vouchers, 8 signatures checked: all hold" in said.err
+    first, *others = cli("jobs", "show", RUN[:8], "--invoice", "--receipts", "--json").out.splitlines()
+    assert json.loads(first)["invoiced"]
+    assert [json.loads(other)["number"] for other in others] == [125, 125]

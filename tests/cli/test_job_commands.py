@@ -15,11 +15,12 @@ import pytest
 
 from swarmd.cli.job_commands import complete_run
 from swarmd.paths import Paths
-from swarmd.protocols.control import RunView, as_json
+from swarmd.protocols.control import HostedView, RunView, as_json
 from swarmd.protocols.errors import JobFileError, NotFound
 from tests.cli import snapshots
 from tests.cli.conftest import Became, Cli
 from tests.cli.fake_daemon import FakeDaemon, watched
+from tests.cli.snapshots import PEERS, RUN
 
 pytestmark = pytest.mark.net
 SHORT = snapshots.RUN[:8]
@@ -217,7 +218,7 @@ def test_jobs_ls(cli: Cli, daemon: FakeDaemon) -> None:
     for text in (SHORT, "tiny-stories", "done", "1,000 / 1,000", "1.9123"):
         assert text in out
     assert json.loads(cli("jobs", "ls", "--json").out)["jobs"][0]["run"] == snapshots.RUN
-    daemon.answers["jobs"] = lambda _: {"jobs": []}
+    daemon.answers["jobs"] = lambda _: {"jobs": [], "hosted": []}
     assert "no runs yet" in cli("jobs", "ls").err
 
 
@@ -362,3 +363,23 @@ def test_the_tab_key_offers_runs(daemon: FakeDaemon, paths: Paths, monkeypatch: 
     assert complete_run(context, "z") == []
     monkeypatch.setenv("SWARMD_STATE_DIR", str(paths.state_dir / "none"))
     assert complete_run(context, "7") == []
+
+
+def test_jobs_ls_shows_the_runs_of_others_that_this_node_works_for(cli: Cli, daemon: FakeDaemon) -> None:
+    view = HostedView(run=RUN, submitter=PEERS[1], stage="trains stage 1", lane=3)
+    daemon.answers["jobs"] = lambda _: {"jobs": [], "hosted": [as_json(view)]}
+    said = cli("jobs", "ls")
+    assert said.out.splitlines()[1].split() == [RUN[:8], PEERS[1][-8:], "trains", "stage", "1", "3"]
+    assert "no runs yet" not in said.err
+
+
+def test_a_run_that_failed_says_how_to_go_on(cli: Cli, daemon: FakeDaemon) -> None:
+    daemon.answers["job"] = lambda _: as_json(snapshots.failed())
+    assert f"swarmd train --resume {RUN[:8]}" in cli("jobs", "show", RUN[:8]).err
+
+
+def test_a_job_file_that_is_not_there_names_one_that_is(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("")
+    said = cli("jobs", "estimate", str(tmp_path / "smal.toml"))
+    assert (said.code, f"next: swarmd jobs estimate {tmp_path}/small.toml" in said.err) == (6, True)
+    assert "swarmd train JOB.toml takes a job file" in cli("train", "/nowhere/job.toml").err

@@ -121,7 +121,7 @@ def test_a_node_answers_everything_and_ends_when_told(paths: Paths, capsys: pyte
     assert seen["status"]["addresses"] == ready["addresses"]
     assert seen["status"]["device"]["name"] == VIEW.name
     assert {"name": "name", "value": "attic", "origin": "--name"} in seen["config"]["settings"]
-    assert seen["empty"] == ({"peers": []}, {"jobs": []})
+    assert seen["empty"] == ({"peers": []}, {"jobs": [], "hosted": []})
     assert seen["watch"]["run"] is None
     assert "swarmd_peers 0.0" in seen["metrics"]
     assert not paths.control.exists()

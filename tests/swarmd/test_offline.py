@@ -173,3 +173,20 @@ def test_what_the_system_refuses_is_an_answer_as_well(monkeypatch, capsys, paths
     monkeypatch.setattr("swarmd.offline.load_network", refuse)
     code, found = run(monkeypatch, capsys, paths, {"method": "network_show", "params": {}})
     assert (code, found["error"]["code"], found["error"]["message"]) == (1, "state", "/somewhere: Permission denied")
+
+
+def test_a_network_that_cannot_be_made_leaves_no_folder_behind(tmp_path):
+    paths = Paths(tmp_path / "new")
+    with pytest.raises(UsageError, match="a network's name"):
+        ask(paths, "network_init", name="BAD NAME")
+    with pytest.raises(UsageError, match="neither an invite nor a file"):
+        ask(paths, "network_join", invite="NOFILE")
+    assert not paths.state_dir.exists()
+
+
+def test_leaving_a_network_is_refused_with_the_command_that_does_it(tmp_path):
+    paths = Paths(tmp_path)
+    ask(paths, "network_init", name="home")
+    with pytest.raises(UsageError) as caught:
+        ask(paths, "network_init", name="away", again="swarmd network init away --force")
+    assert caught.value.hint.startswith("swarmd network init away --force; it moves the old files aside")
