@@ -115,3 +115,8 @@ async def test_a_committee_that_cannot_be_is_refused(members):
 
 def test_members_are_those_of_the_genesis():
     assert first_committee(HOME.genesis).members == tuple(Member(peer, 1) for peer in PEERS[:3])
+
+
+async def test_a_member_that_is_named_twice_is_said_to_be():
+    with pytest.raises(UsageError, match=f"the peer {ME} is named twice"):
+        await methods()["committee_set"]({"members": [[ME, 1], [ME, 2]]})
