@@ -111,7 +111,7 @@ async def test_a_provider_that_is_not_paid_stops(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Paymaster, "pay", nothing)
     async with open_swarm(tmp_path, credits_network()) as swarm:
         payer, provider = await swarm.add(), await swarm.add(price=PRICE)
-        record = await submit(payer, tmp_path, stages=2, steps=2000)
+        record = await submit(payer, tmp_path, stages=2, steps=2000, budget="max_credits = 900.0\npay_every = 2\n")
         state, _, reason = await payer.finished(record)
         assert state == "failed"
         assert "not paid: its steps to" in reason
