@@ -99,7 +99,7 @@ class Swarm:
 
     def adverts(self) -> dict[PeerId, Advert]:
         """What every node says of itself."""
-        return {node.peer: _advert(node.deps.device, node.deps.config.price) for node in self.nodes}
+        return {node.peer: _advert(node.deps.device, node.deps.config) for node in self.nodes}
 
     async def _node(
         self,
@@ -192,7 +192,7 @@ async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
             await trio.sleep(0.01)
 
 
-def _advert(device: Device, price: int) -> Advert:
+def _advert(device: Device, config: Config) -> Advert:
     now = int(time.time())
     return Advert(
         sequence=1,
@@ -200,6 +200,8 @@ def _advert(device: Device, price: int) -> Advert:
         expires_at=now + 60,
         name="test",
         device=device.advert(),
-        price=price,
+        price=config.price,
+        accepts=config.accept,
+        max_stages=config.max_stages,
         addresses=("/ip4/127.0.0.1/tcp/1",),
     )
