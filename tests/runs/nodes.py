@@ -203,5 +203,6 @@ def _advert(device: Device, config: Config) -> Advert:
         price=config.price,
         accepts=config.accept,
         max_stages=config.max_stages,
+        free_stages=config.max_stages,
         addresses=("/ip4/127.0.0.1/tcp/1",),
     )
