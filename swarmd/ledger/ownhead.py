@@ -37,8 +37,8 @@ class OwnHead:
     async def check(self) -> None:
         """Wait until so many committee members said which entry of ours is the newest that one of them knows.
 
-        A quorum has an honest member in common with every quorum that certified; one member alone could lie. And without
-        a quorum nothing that we sign would be certified anyway.
+        A quorum has an honest member in common with every quorum that certified; one member alone could lie. And
+        without a quorum nothing that we sign would be certified anyway.
         """
         while not self._known:
             answered = await self._ask_all() | (set() if self._deps.self_store.restored else {self._keeper.account})

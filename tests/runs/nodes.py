@@ -17,6 +17,7 @@ from swarmd.device import Device
 from swarmd.identity import Identity, identity_of
 from swarmd.ledger.deps import LedgerDeps
 from swarmd.ledger.files import LedgerFiles, open_ledger_files
+from swarmd.ledger.ownership import Owner
 from swarmd.ledger.service import serve_ledger
 from swarmd.log import EventLog
 from swarmd.net.memory import MemoryNetwork, MemoryTransport
@@ -132,7 +133,9 @@ class Swarm:
         device = Device(boot.config, boot.paths.probe)
         device.view = DEVICE
         device.probed.set()
-        files = await open_ledger_files(boot.paths, lasting)
+        files = await open_ledger_files(
+            boot.paths, lasting, Owner(boot.identity.peer, self._name.id), mark=bool(self._name.genesis.committee)
+        )
         return RunDeps(
             paths=boot.paths,
             config=boot.config,
