@@ -68,7 +68,7 @@ def _mended(paths: Paths, me: PeerId, network: Network) -> Entered:
     if found is not None and found != wanted:
         raise UsageError(
             f"{paths.network} is damaged, and this is no invite to its network: {paths.self_db} is of {found.network}",
-            hint="ask for an invite on another node of that network: swarmd network invite",
+            hint="another node of that network prints one: `network invite`",
         )
     try:
         os.replace(paths.network, paths.network.with_name(paths.network.name + ".damaged"))

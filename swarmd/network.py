@@ -24,7 +24,7 @@ from swarmd.tomlfile import TomlFile, read_toml
 FIELDS = ("name", "genesis", "psk", "contacts")
 PSK_BYTES = 32
 CURE = (
-    "type: swarmd network join INVITE (`swarmd network invite` on another node of the network prints one); "
+    "type: swarmd network join INVITE (another node of the network prints one: `network invite`); "
     "or put the file back from a copy, or the whole node from its backup: swarmd key restore FILE --force"
 )
 """What to do with a damaged file. Without it the next start would be on the main network."""

@@ -62,7 +62,7 @@ def mismatch(place: Path, found: Owner, owner: Owner) -> StateError:
     return StateError(
         f"{place} is of the network {found.network}, and {folder / 'network.toml'} names {owner.network}",
         hint="put back the network.toml of that network, or type: swarmd network join INVITE "
-        "(`swarmd network invite` on another node of it prints one)",
+        "(another node of it prints one: `network invite`)",
     )
 
 
