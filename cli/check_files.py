@@ -12,12 +12,12 @@ from swarmd.cli.finding import Finding, fail, ok, warn
 from swarmd.paths import Paths
 
 CHECK_SECONDS = 60.0
-NAMES = ("key", "network", "database")
+NAMES = ("key", "network", "database", "account")
 
 
 def findings(paths: Paths) -> Iterator[Finding]:
-    """Whether the key, the network's file and the database, as far as they are there, can be used."""
-    places = dict(zip(NAMES, (paths.key, paths.network, paths.database), strict=True))
+    """Whether the key, the network's file and both databases, as far as they are there, can be used."""
+    places = dict(zip(NAMES, (paths.key, paths.network, paths.database, paths.self_db), strict=True))
     if not any(place.exists() for place in places.values()):
         return
     answer = _asked(paths)

@@ -60,15 +60,26 @@ def backup(ctx: typer.Context, file: File, passphrase_file: Passphrase = None, j
 
 
 @key.command()
-def restore(ctx: typer.Context, file: File, passphrase_file: Passphrase = None, json: Json = False) -> None:
+def restore(
+    ctx: typer.Context,
+    file: File,
+    passphrase_file: Passphrase = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move a node's files that are there aside first; none is deleted.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Make this folder the node that a backup holds."""
     from swarmd.cli.offline import ask_folder
 
     passphrase = _passphrase(passphrase_file, twice=False)
-    found = ask_folder(session_of(ctx).paths, "key_restore", file=str(file.absolute()), passphrase=passphrase)
+    paths = session_of(ctx).paths
+    found = ask_folder(paths, "key_restore", file=str(file.absolute()), passphrase=passphrase, force=force)
     if json:
         return emit(found)
     line(found["peer"])
+    if found.get("left"):
+        words(f"the files that were there are in {found['left']}")
     words(
         "the daemon will ask the network for this account's newest entry before it signs anything; "
         "see to it that this node runs nowhere else\n  next: swarmd up; if it finds no peer: swarmd up --join INVITE"

@@ -223,7 +223,9 @@ class EstimateView:
     max_credits: int
     affordable: bool
     seconds: int | None
-    """If all that fit shared it evenly; None: no peer fits."""
+    """At least, with the plan that would be made now; None: there is none."""
+    stages: int
+    """Of that plan."""
     fit: tuple[str, ...]
     """Peers that may be offered a stage."""
     left_out: tuple[str, ...]

@@ -30,6 +30,11 @@ def why_left_out(worker: WorkerProfile, model: ModelProfile, period: float, leas
     return f"{name}: no pipeline of {least} to {most} stages is faster with it"
 
 
+def why_spared(worker: WorkerProfile, price: int) -> str:
+    """Why a plan that had to be cheap has no stage for a peer."""
+    return f"left out {short(worker.peer)}: it asks {price:,} micro-credits per 10^12 operations, over the run's budget"
+
+
 def why_unlike(worker: WorkerProfile) -> str:
     """Why a peer was not usable at all."""
     return f"left out {short(worker.peer)}: its numerics class {worker.numerics} is not the run's"

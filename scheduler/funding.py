@@ -26,7 +26,7 @@ def lane_caps(amounts: Sequence[int], left: int) -> tuple[int, ...]:
     if total > left:
         raise Refused(
             f"this plan would cost {format_credits(total)} credits and {format_credits(left)} are left of the budget",
-            hint="raise [budget] max_credits, or lower [budget] max_price so that dearer peers are left out",
+            hint="raise [budget] max_credits",
         )
     spare = min(left - total, total // SPARE_SHARE)
     return tuple(amount + spare * amount // total for amount in amounts)

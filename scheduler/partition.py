@@ -17,7 +17,7 @@ the model's layers is cut away where the time is longest.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmd.protocols.ids import PeerId
@@ -46,6 +46,11 @@ class Partition:
     bottleneck_seconds: float
     reason: str
 
+    @property
+    def ranges(self) -> tuple[tuple[PeerId, int, int], ...]:
+        """Each stage's peer, first layer and end."""
+        return tuple((stage.peer, stage.first, stage.end) for stage in self.stages)
+
 
 def partition(
     workers: Sequence[WorkerProfile],
@@ -63,18 +68,27 @@ def partition(
         RunFailed: there is none; the message says what is short, with how much is needed and there.
     """
     usable = sorted((w for w in workers if numerics in (None, w.numerics)), key=lambda worker: worker.peer)
-    most = min(len(usable), model.layers, max_stages or model.layers)
-    least = max(1, min_stages)
-    if least > most:
-        raise explain.too_few(len(usable), model.layers, least, max_stages)
-    search = _Search(usable, model, least, most)
+    search = search_among(usable, model, min_stages=min_stages, max_stages=max_stages)
     team = search.fastest()
     if team is None:
-        raise explain.does_not_fit(search.workers, model, search.layers_that_fit(), search.least, most)
-    return _explained(search, _trimmed(search, team), [w for w in workers if w not in usable])
+        raise explain.does_not_fit(search.workers, model, search.layers_that_fit(), search.least, search.most)
+    told = explained(search, _trimmed(search, team), search.why_left_out)
+    unlike = [explain.why_unlike(worker) for worker in workers if worker not in usable]
+    return replace(told, reason="; ".join((told.reason, *unlike)))
 
 
-class _Search:
+def search_among(
+    workers: Sequence[WorkerProfile], model: ModelProfile, *, min_stages: int, max_stages: int | None
+) -> Search:
+    """The planning problem of these peers. Raises RunFailed when they cannot be so many stages."""
+    most = min(len(workers), model.layers, max_stages or model.layers)
+    least = max(1, min_stages)
+    if least > most:
+        raise explain.too_few(len(workers), model.layers, least, max_stages)
+    return Search(list(workers), model, least, most)
+
+
+class Search:
     """One planning problem: each peer's time by place and number of layers, as far as its memory goes."""
 
     def __init__(self, workers: list[WorkerProfile], model: ModelProfile, least: int, most: int) -> None:
@@ -86,7 +100,7 @@ class _Search:
 
     def fastest(self) -> tuple[Role, ...] | None:
         """The team of fewest stages that meets the best period; None when no period helps."""
-        periods = sorted({time for table in self._times for times in table.values() for time in times})
+        periods = self.periods()
         low, high = 0, len(periods) - 1
         if not periods or self._team(periods[high]) is None:
             return None
@@ -95,20 +109,33 @@ class _Search:
             low, high = (low, middle) if self._team(periods[middle]) else (middle + 1, high)
         return self._team(periods[low])
 
+    def periods(self) -> list[float]:
+        """Every time that a stage can take, rising; the best period is one of them."""
+        return sorted({time for table in self._times for times in table.values() for time in times})
+
+    def seconds(self, share: Share) -> float:
+        """The time of one stage."""
+        return share.worker.seconds(self.model, share.layers, share.place)
+
+    def why_left_out(self, worker: WorkerProfile, period: float) -> str:
+        """Why a plan of this period is without a peer."""
+        return explain.why_left_out(worker, self.model, period, self.least, self.most)
+
     def layers_that_fit(self) -> int:
         """The most layers that any allowed team's memory holds."""
-        teams = best_teams(self._offers(float("inf")), self.most)
+        teams = best_teams(self.offers(float("inf")), self.most)
         return max((sum(r.layers for r in t) for s, t in teams.items() if s >= self.least), default=0)
 
     def _team(self, period: float) -> tuple[Role, ...] | None:
-        teams = best_teams(self._offers(period), self.most)
+        teams = best_teams(self.offers(period), self.most)
         enough = (s for s in range(self.least, self.most + 1) if s in teams and self._covers(teams[s]))
         return next((teams[stages] for stages in enough), None)
 
     def _covers(self, team: tuple[Role, ...]) -> bool:
         return sum(role.layers for role in team) >= self.model.layers
 
-    def _offers(self, period: float) -> list[Offer]:
+    def offers(self, period: float) -> list[Offer]:
+        """What each peer can take within a period."""
         return [Offer({place: bisect_right(times, period) for place, times in table.items()}) for table in self._times]
 
     def _time_table(self, worker: WorkerProfile, place: Place) -> list[float]:
@@ -117,42 +144,41 @@ class _Search:
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
+class Share:
+    """One stage: a peer, its place, and how many layers it holds."""
+
     worker: WorkerProfile
     place: Place
     layers: int
 
 
-def _trimmed(search: _Search, team: tuple[Role, ...]) -> list[_Share]:
+def _trimmed(search: Search, team: tuple[Role, ...]) -> list[Share]:
     """Exactly the model's layers: the surplus is cut away where the time is longest."""
-    shares = [_Share(search.workers[role.worker], role.place, role.layers) for role in team]
+    shares = [Share(search.workers[role.worker], role.place, role.layers) for role in team]
     for _ in range(sum(share.layers for share in shares) - search.model.layers):
-        longest = max((i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: _time(search, shares[i]))
+        longest = max(
+            (i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: search.seconds(shares[i])
+        )
         shares[longest] = replace(shares[longest], layers=shares[longest].layers - 1)
     return shares
 
 
-def _time(search: _Search, share: _Share) -> float:
-    return share.worker.seconds(search.model, share.layers, share.place)
-
-
-def _explained(search: _Search, shares: list[_Share], unlike: list[WorkerProfile]) -> Partition:
-    period = max(_time(search, share) for share in shares)
+def explained(
+    search: Search, shares: Sequence[Share], why_left_out: Callable[[WorkerProfile, float], str]
+) -> Partition:
+    """The pipeline of these stages, in order, with a reason for each peer."""
+    period = max(search.seconds(share) for share in shares)
     stages: list[StagePlan] = []
     end = 0
     for share in shares:
         first, end = end, end + share.layers
-        time = _time(search, share)
+        time = search.seconds(share)
         why = explain.why_here(
             share.worker, first, end, time, share.worker.uplink_seconds(search.model, share.place), period
         )
         stages.append(StagePlan(share.worker.peer, first, end, time, why))
     chosen = {stage.peer for stage in stages}
-    left = [
-        explain.why_left_out(worker, search.model, period, search.least, search.most)
-        for worker in search.workers
-        if worker.peer not in chosen
-    ]
+    left = [why_left_out(worker, period) for worker in search.workers if worker.peer not in chosen]
     summary = f"{len(stages)} stages, one micro-batch every {explain.milliseconds(period)}"
-    told = [summary, *(stage.reason for stage in stages), *left, *map(explain.why_unlike, unlike)]
+    told = [summary, *(stage.reason for stage in stages), *left]
     return Partition(tuple(stages), period, "; ".join(told))

@@ -13,11 +13,17 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from swarmd.config import load
 from swarmd.log import configure_log
 from swarmd.paths import Paths, find_paths
 from swarmd.protocols.errors import StateError, SwarmdError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swarmd.sqlitefile import Schema
 
 # Flag, setting, and what argparse should know of it.
 _FLAGS: tuple[tuple[str, str, dict[str, object]], ...] = (
@@ -137,13 +143,13 @@ def _of_system(error: BaseException) -> StateError:
 
 
 def _say(error: SwarmdError, paths: Paths) -> int:
-    hint = re.sub(r"\bswarmd (?=(down|status|doctor)\b)", lambda _: f"{_command(paths)} ", error.hint)
+    hint = re.sub(r"\bswarmd (?=(down|status|doctor|key|network)\b)", lambda _: f"{_command(paths)} ", error.hint)
     print(f"swarmd: {error.message}" + (f"\n  next: {hint}" if hint else ""), file=sys.stderr, flush=True)
     return error.exit_code
 
 
 def _check(paths: Paths) -> int:
-    """Read the files that a start reads, change none, and print {"key" | "network" | "database": error or null}."""
+    """Read the files that a start reads, change none, and print {NAME: error or null} for each that is there."""
     from swarmd.identity import load_identity
     from swarmd.network import load_or_create_network
 
@@ -151,6 +157,7 @@ def _check(paths: Paths) -> int:
         "key": (paths.key, load_identity),
         "network": (paths.network, load_or_create_network),
         "database": (paths.database, _check_database),
+        "account": (paths.self_db, _check_account),
     }
     found = {name: _problem(check, paths) for name, (file, check) in checks.items() if os.path.lexists(file)}
     print(json.dumps(found))
@@ -170,24 +177,42 @@ def _problem(check: Callable[[Paths], object], paths: Paths) -> dict[str, str] |
 
 def _check_database(paths: Paths) -> None:
     from swarmd.schema import NODE_SCHEMA
+
+    _check_whole(paths.database, NODE_SCHEMA)
+
+
+def _check_account(paths: Paths) -> None:
+    from swarmd.identity import load_identity
+    from swarmd.ledger.ownership import Owner, mismatch, owner_of
+    from swarmd.ledger.schemas import SELF_SCHEMA
+    from swarmd.network import load_network
+
+    _check_whole(paths.self_db, SELF_SCHEMA)
+    found = owner_of(paths.self_db)
+    if found is None or not paths.key.exists():
+        return
+    network = load_network(paths)
+    ours = Owner(load_identity(paths).peer, network.id if network else found.network)
+    if found != ours:
+        raise mismatch(paths.self_db, found, ours)
+
+
+def _check_whole(place: Path, schema: Schema) -> None:
     from swarmd.sqlitefile import explained
 
     # Without a log beside it nobody has the file open, and "immutable" keeps SQLite from making one.
-    log = paths.database.with_name(f"{paths.database.name}-wal")
+    log = place.with_name(f"{place.name}-wal")
     how = "mode=ro" if log.exists() else "immutable=1"
-    with explained(paths.database):
-        connection = sqlite3.connect(f"{paths.database.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
+    with explained(place, schema.cure):
+        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
         try:
-            whole = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            whole = connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
             owner = connection.execute("PRAGMA application_id").fetchone()[0]
         finally:
             connection.close()
-    empty = os.stat(paths.database).st_size == 0
-    if not whole or not (empty or owner == NODE_SCHEMA.application_id):
-        raise StateError(
-            f"{paths.database} is damaged, or is not swarmd's",
-            hint="move the file away (with its -wal and -shm) and start again; results under runs/ stay",
-        )
+    empty = os.stat(place).st_size == 0
+    if not whole or not (empty or owner == schema.application_id):
+        raise StateError(f"{place} is damaged, or is not swarmd's", hint=schema.cure)
 
 
 if __name__ == "__main__":

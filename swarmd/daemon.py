@@ -9,6 +9,7 @@ import trio
 from swarmd.config import listen_addresses
 from swarmd.identity import load_identity
 from swarmd.ledger.files import open_ledger_files
+from swarmd.ledger.ownership import Owner
 from swarmd.net.host import open_host
 from swarmd.network import load_or_create_network
 from swarmd.node import Boot, Node
@@ -27,6 +28,7 @@ async def run_node(boot: Boot) -> None:
     """
     with lock_state(boot.paths):
         identity, network = load_identity(boot.paths), load_or_create_network(boot.paths)
+        owner = Owner(identity.peer, network.id)
         host = open_host(
             key_seed=identity.seed,
             listen=listen_addresses(boot.config, boot.origins),
@@ -37,7 +39,7 @@ async def run_node(boot: Boot) -> None:
         try:
             async with host as (transport, records), swept(boot.paths.control), trio.open_nursery() as lasting:
                 storage = await lasting.start(serve_storage, boot.paths.database)
-                files = await open_ledger_files(boot.paths, lasting)
+                files = await open_ledger_files(boot.paths, lasting, owner, mark=bool(network.genesis.committee))
                 async with trio.open_nursery() as nursery:
                     node = Node(boot, identity, network, transport, nursery)
                     await node.start(records, storage, files)

@@ -7,18 +7,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from swarmd.invite import MAX_INVITE_CHARS, PREFIX, parse_invite
+from swarmd.ledger.ownership import Owner, owner_of
 from swarmd.network import MAIN, Network, as_toml, load_network, network_of, save_network, with_contacts
 from swarmd.paths import Paths
-from swarmd.protocols.errors import StateError, UsageError
+from swarmd.protocols.errors import UsageError
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.amounts import format_credits
+from swarmd.set_aside import cannot_move, move_into, new_folder
 from swarmd.tomlfile import read_toml
-
-_BESIDE = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +35,22 @@ def enter_network(
     """Put the folder on a network; the caller holds its lock.
 
     From no network, or from the main one where nothing was signed, that is all. Leaving any other one takes
-    ``force``, and moves its files into a folder of their own. Entering the present network adds its contacts.
-    ``again``: what to type to say so.
+    ``force``, and moves its files into a folder of their own. Entering the present network adds its contacts, or writes
+    its file anew where that is damaged. ``again``: what to type to say so.
 
     Raises:
         UsageError: the folder is on another network, and ``force`` was not said.
         StateError: a file cannot be read or moved.
     """
-    now = load_network(paths)
+    try:
+        now = load_network(paths)
+    except UsageError:
+        return _mended(paths, me, network)
     if now is not None and now.id == network.id:
         return _entered_again(paths, now, network)
+    if owner_of(paths.self_db) == Owner(me, network.id):  # its network.toml was lost, and another one is in its place
+        save_network(paths, network)
+        return Entered(network)
     left = None
     if now is not None and (losses := tuple(_losses(paths, me, now))):
         if not force:
@@ -57,6 +62,22 @@ def enter_network(
         left = _move_aside(paths, now)
     save_network(paths, network)
     return Entered(network, left)
+
+
+def _mended(paths: Paths, me: PeerId, network: Network) -> Entered:
+    """The file that names the network is damaged: what the account says decides whether this is the one."""
+    found, wanted = owner_of(paths.self_db), Owner(me, network.id)
+    if found is not None and found != wanted:
+        raise UsageError(
+            f"{paths.network} is damaged, and this is no invite to its network: {paths.self_db} is of {found.network}",
+            hint="another node of that network prints one: `network invite`",
+        )
+    try:
+        os.replace(paths.network, paths.network.with_name(paths.network.name + ".damaged"))
+    except OSError as error:
+        raise cannot_move(error) from error
+    save_network(paths, network)
+    return Entered(network)
 
 
 def read_invite(text: str) -> Network:
@@ -129,27 +150,10 @@ def _has_rows(place: Path) -> bool:
 def _move_aside(paths: Paths, now: Network) -> Path:
     """The databases first: whatever ends us in between, the folder never shows one network's account to another."""
     try:
-        folder = _new_folder(paths.state_dir / f"left-{now.name}-{now.id[:8]}")
+        folder = new_folder(paths.state_dir / f"left-{now.name}-{now.id[:8]}")
         (folder / paths.network.name).touch(mode=0o600)
         (folder / paths.network.name).write_text(as_toml(now), encoding="utf-8")
-        for base in (paths.self_db, paths.ledger_db, paths.jobs_db):
-            for each in (base.with_name(base.name + ending) for ending in _BESIDE):
-                if each.exists():
-                    os.replace(each, folder / each.name)
+        move_into(folder, (paths.self_db, paths.ledger_db, paths.jobs_db))
     except OSError as error:
-        raise StateError(
-            f"cannot move the old network's files aside: {error.filename}: {error.strerror}",
-            hint="free disk space, or choose another --state-dir",
-        ) from error
+        raise cannot_move(error) from error
     return folder
-
-
-def _new_folder(wanted: Path) -> Path:
-    for number in count(1):
-        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from swarmd.backup_file import MAX_BACKUP_BYTES, USUAL_COST, Backup, check_passphrase, seal, unseal
@@ -14,6 +15,16 @@ from swarmd.ledger.backup import account_copy, restore_account
 from swarmd.network import load_network, save_network, with_contacts
 from swarmd.paths import Paths
 from swarmd.protocols.errors import StateError, UsageError
+from swarmd.set_aside import cannot_move, move_into, new_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of a folder."""
+
+    backup: Backup
+    left: Path | None
+    """Where the files are now that were there; None if there were none."""
 
 
 def back_up(
@@ -45,31 +56,42 @@ def back_up(
     return backup
 
 
-def restore(paths: Paths, file: Path, passphrase: str) -> Backup:
+def restore(paths: Paths, file: Path, passphrase: str, *, force: bool = False) -> Restored:
     """Make the folder the node of a backup; the caller holds the folder's lock. The key comes last.
 
-    The account is marked: nothing is signed with it until peers have told its newest entry.
+    The account is marked: nothing is signed with it until peers have told its newest entry. With ``force`` the files of
+    a node that are there are moved into a folder of their own first.
 
     Raises:
         UsageError: not a backup, or the passphrase is wrong.
         StateError: a node's files are in the folder already, or it cannot be written.
     """
-    mine = (paths.key, paths.network, paths.self_db, paths.ledger_db, paths.jobs_db)
-    if there := [place.name for place in mine if os.path.lexists(place)]:
+    mine = (paths.self_db, paths.ledger_db, paths.jobs_db, paths.network, paths.key)
+    if (there := [place.name for place in mine if os.path.lexists(place)]) and not force:
         raise StateError(
             f"{paths.state_dir} holds a node's files already: {', '.join(there)}",
-            hint="restore into another --state-dir; nothing is overwritten",
+            hint="restore into another --state-dir; or give --force: the files are moved aside, none is deleted",
         )
     backup = unseal(_read(file), passphrase)
     network = parse_invite(backup.network) if backup.network else None
     if len(backup.seed) != 32 or identity_of(backup.seed).peer != backup.peer:
         raise UsageError("the backup is damaged: it holds another node's key", hint="use another copy of it")
+    left = _set_aside(paths, mine) if there else None
     with _undone_on_failure(paths.self_db, paths.network):
         restore_account(backup.account, paths.self_db)
         if network is not None:
             save_network(paths, network)
         restore_key_file(paths.key, backup.seed)
-    return backup
+    return Restored(backup, left)
+
+
+def _set_aside(paths: Paths, mine: Sequence[Path]) -> Path:
+    try:
+        folder = new_folder(paths.state_dir / "replaced")
+        move_into(folder, mine)
+    except OSError as error:
+        raise cannot_move(error) from error
+    return folder
 
 
 def _read(place: Path) -> bytes:

@@ -23,6 +23,11 @@ from swarmd.tomlfile import TomlFile, read_toml
 
 FIELDS = ("name", "genesis", "psk", "contacts")
 PSK_BYTES = 32
+CURE = (
+    "type: swarmd network join INVITE (another node of the network prints one: `network invite`); "
+    "or put the file back from a copy, or the whole node from its backup: swarmd key restore FILE --force"
+)
+"""What to do with a damaged file. Without it the next start would be on the main network."""
 MAX_CONTACTS = 16
 
 
@@ -71,7 +76,10 @@ def load_or_create_network(paths: Paths) -> Network:
 
 def load_network(paths: Paths) -> Network | None:
     """The node's network, or None where it has not chosen one yet. Raises as ``load_or_create_network``."""
-    found = read_toml(paths.network)
+    try:
+        found = read_toml(paths.network)
+    except UsageError as error:
+        raise UsageError(error.message, hint=CURE) from error
     return None if found is None else network_of(found)
 
 
@@ -149,7 +157,7 @@ def _genesis(file: TomlFile, text: str) -> Genesis:
     except (ValueError, ProtocolViolation) as error:
         raise UsageError(
             f"{where}: genesis is not a network's: {error}",
-            hint="genesis is the line of network.toml on another node of that network; or: swarmd network join INVITE",
+            hint=CURE,
         ) from error
 
 
@@ -182,7 +190,7 @@ def _contacts(file: TomlFile) -> tuple[str, ...]:
 
 def _text(file: TomlFile, key: str) -> str:
     if key not in file.values:
-        raise UsageError(f"{file.path} has no {key!r}", hint=f"add the line {key} = ..., or delete the file")
+        raise UsageError(f"{file.path} has no {key!r}", hint=CURE)
     value = file.values[key]
     if not isinstance(value, str):
         shown = "" if key == "psk" else f" = {str(value)[:80]!r}"

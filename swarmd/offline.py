@@ -7,7 +7,7 @@ passphrases come this way, and never stand on a command line, which other users 
     key_show         -                                   {"peer"}
     key_make         -                                   {"peer"}; the key is made if there is none
     key_backup       file, passphrase, contacts          {"peer", "file", "account"}; works beside a running daemon
-    key_restore      file, passphrase                    {"peer", "network", "name", "account", "created"}
+    key_restore      file, passphrase, force             {"peer", "network", "name", "account", "created", "left"}
     network_show     -                                   the fields of ``_shown``
     network_init     name, supply, grants, members,      the same, and "left": where the files of the network before
                      cooldown, grace, open, force,       it went; all but the name may be left out. "again" is
@@ -92,7 +92,9 @@ def _key_backup(paths: Paths, params: Answer) -> Answer:
 
 def _key_restore(paths: Paths, params: Answer) -> Answer:
     with lock_folder(paths):
-        found = restore(paths, Path(_given(params, "file", str, "")), _given(params, "passphrase", str, ""))
+        file, passphrase = Path(_given(params, "file", str, "")), _given(params, "passphrase", str, "")
+        restored = restore(paths, file, passphrase, force=_given(params, "force", bool, False))
+    found = restored.backup
     network = load_network(paths) or MAIN
     return {
         "peer": found.peer,
@@ -100,6 +102,7 @@ def _key_restore(paths: Paths, params: Answer) -> Answer:
         "name": network.name,
         "account": bool(found.account),
         "created": found.created,
+        "left": None if restored.left is None else str(restored.left),
     }
 
 

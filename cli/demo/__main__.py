@@ -64,10 +64,12 @@ def _run(chosen: argparse.Namespace) -> int:
             show.say("every node that worked is paid, and claims it")
             credits = settled_credits([node.paths for node in swarm.nodes], view.run)
         show.say("the plain loop trains the same spec in one process")
-        score = _score(view, swarm, credits, job, folder, began)
+        score = _score(view, swarm, credits, job, folder, began, chosen.keep is not None)
     finally:
         if chosen.keep is None:  # what stays is the model, if there is one
-            shutil.rmtree(folder / "nodes" if (folder / "model").exists() else folder, ignore_errors=True)
+            trained = (folder / "model").exists()
+            for place in (folder / "nodes", folder / "reference") if trained else (folder,):
+                shutil.rmtree(place, ignore_errors=True)
     emit(as_object(score)) if chosen.json else line("\n" + card(score))
     return 0 if score.good else 1
 
@@ -79,7 +81,9 @@ def _train(swarm: LocalSwarm, job: Path, show: Show) -> RunView:
     return show.follow(submitter, run)
 
 
-def _score(view: RunView, swarm: LocalSwarm, credits: Credits, job: Path, result: Path, began: float) -> Score:
+def _score(
+    view: RunView, swarm: LocalSwarm, credits: Credits, job: Path, result: Path, began: float, kept: bool
+) -> Score:
     reference = local_run(job, result / "reference")
     cores = min(len(view.stages), _cores())
     model = result / "model"
@@ -105,6 +109,7 @@ def _score(view: RunView, swarm: LocalSwarm, credits: Credits, job: Path, result
         seconds=round(time.monotonic() - began, 1),
         sample=sample(model, PROMPT),
         model_dir=str(model),
+        nodes_dir=str(result / "nodes") if kept else "",
         orphans=swarm.orphans,
         credits=credits,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swarmd.cli.demo.show import replace_line
+from swarmd.cli.demo.show import Progress
 from swarmd.cli.spawn import module_command
 from swarmd.protocols.errors import StateError, by_code
 from swarmd.protocols.jobvalues import printable
@@ -45,17 +45,18 @@ def sha256_of(path: Path) -> str:
 
 def _train(*arguments: str) -> dict[str, Any]:
     command = module_command("swarmd.train", arguments)
+    progress = Progress()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                replace_line(line.strip())
+                progress.show(line.strip())
             lines = process.stdout.read().strip().splitlines()
         except KeyboardInterrupt:
             process.kill()
             raise
-    replace_line("")
+    progress.show("")
     if not lines:
         raise StateError(f"swarmd.train {arguments[0]} ended with exit code {process.returncode} and no result")
     answer: dict[str, Any] = json.loads(lines[-1])

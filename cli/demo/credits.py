@@ -55,7 +55,8 @@ def settled_credits(nodes: Sequence[Paths], run: str, *, within: float = SETTLE_
 def words(found: Credits) -> str:
     """One line for the score card."""
     if found.balanced:
-        return f"{format_credits(found.paid)} invoiced, receipted and paid; the books balance on every node"
+        amount = format_credits(found.paid)
+        return f"{amount} paid for the work; the invoice, its receipts and every node's ledger say the same"
     parts = (
         f"{format_credits(found.invoiced)} invoiced",
         f"{format_credits(found.receipted)} receipted",

@@ -36,6 +36,8 @@ class Score:
     seconds: float
     sample: str
     model_dir: str
+    nodes_dir: str
+    """The nodes' state folders; empty if they are removed."""
     orphans: int
     credits: Credits
 
@@ -93,6 +95,7 @@ def card(score: Score) -> str:
         ("credits", words(score.credits)),
         ("it writes", score.sample),
         ("model", score.model_dir),
+        ("the nodes' files", score.nodes_dir or "removed"),
         ("left running", "nothing" if not score.orphans else f"{score.orphans} processes"),
     ]
     width = max(len(name) for name, _ in rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarmd.cli import answers, report
@@ -14,7 +16,9 @@ from swarmd.protocols.errors import DaemonUnreachable
 
 IDLE_SECONDS = 120.0
 EVERY_SECONDS = 2.0
-"""Plain lines come at most this often."""
+"""Plain lines come at most this often ..."""
+PROGRESS_SECONDS = 10.0
+"""... and those of a single step, where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,22 @@ class Show:
 
             show(paths, run, until_over=True)
         return _follow(paths, run, quiet=self.live)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a long step stands: in place on a terminal, elsewhere a line now and then."""
+
+    clock: Callable[[], float] = time.monotonic
+    _due: float = 0.0
+
+    def show(self, text: str) -> None:
+        """The newest line; an empty one clears it."""
+        if is_live(sys.stderr):
+            replace_line(text)
+        elif text and self.clock() >= self._due:
+            self._due = self.clock() + PROGRESS_SECONDS
+            words(text)
 
 
 def replace_line(text: str) -> None:

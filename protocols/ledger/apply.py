@@ -94,7 +94,7 @@ class _Draft:
                 self.lanes[self.lanes_opened] = Lane(self.lanes_opened, op.run, op.provider, op.cap, op.expires)
             case LaneFund():
                 self._fund(op)
-            case LaneSettle():
+            case _:  # LaneSettle, the only one left: another kind of Op would not pass the type check
                 self._settle(op)
 
     def state(self, granted: int) -> AccountState:

@@ -29,10 +29,11 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class DoubleVote:
-    """Two votes of one member that contradict each other.
+    """Two votes of one member in one committee that contradict each other.
 
-    Two entries for one number of one account; a closing and a claim above it; or two different closings of one lane in
-    one committee (in the next, a member also answers for what others reported to it).
+    Two entries for one number of one account; a closing and a claim above it; or two different closings of one lane.
+    Votes of two committees prove nothing: a member restored from a backup has lost votes, gives none in the committees
+    it may have given them in, and in a later one is bound only by what others reported.
     """
 
     TAG: ClassVar[str] = "double_vote"
@@ -72,14 +73,19 @@ def check_proof(proof: Proof, network: NetworkId) -> None:
     """Raises ProtocolViolation unless both signatures hold and contradict each other."""
     if isinstance(proof, Fork):
         return _check_fork(proof, network)
-    if not contradict(proof.one, proof.other):
+    if not proves_guilt(proof.one, proof.other):
         raise ProtocolViolation("two votes that do not contradict each other")
     check_vote(proof.one, network)
     check_vote(proof.other, network)
 
 
+def proves_guilt(one: SignedVote, other: SignedVote) -> bool:
+    """Whether both votes are of one committee, and contradict: no honest member gives both, restored or not."""
+    return one.vote.committee == other.vote.committee and contradict(one, other)
+
+
 def contradict(one: SignedVote, other: SignedVote) -> bool:
-    """Whether no honest member gives both votes."""
+    """Whether no honest member that knows its one vote gives the other; of two committees that is no proof."""
     if one.member != other.member:
         return False
     match one.vote, other.vote:

@@ -121,7 +121,7 @@ def _may_vote(replica: Replica, member: PeerId, handed_over: int) -> int:
     """The number of the committee that the member votes in."""
     committee = replica.committee
     if member not in committee.peers:
-        raise Refused(f"{member} is no member of committee {committee.number}")
+        raise NotYet(f"{member} is no member of committee {committee.number}")
     if replica.frozen(member):
         raise Refused(f"there is a proof against {member}: its votes are worth nothing")
     if handed_over >= committee.number:

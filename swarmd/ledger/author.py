@@ -151,12 +151,13 @@ class Author:
         entry = flight.signed.entry
         await publish(self._deps, "entry", flight.signed.raw)
         while self._keeper.replica.seq(entry.account) < entry.seq and not self._refuse_all():
+            nudged = self._collector.nudged
             try:
                 await self._gather(flight)
             except (Refused, StateError) as error:
                 self._keeper.counters["entries_refused"] += 1
                 self._deps.events.warning(f"entry {entry.seq} is not certified yet: {error.message}")
-                await self._collector.pause(self._ballots.rounds + 8)
+                await self._collector.pause(self._ballots.rounds + 8, nudged)
         await self._keep(flight)
         self._in_flight = None
         self._keeper.tell()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from swarmd.ledger.asking import Asking
 from swarmd.ledger.deps import LedgerDeps
+from swarmd.ledger.greeting import greet
 from swarmd.ledger.members import who_answers
-from swarmd.ledger.serving import hello
 from swarmd.ledger.wallet import Wallet
 from swarmd.protocols.errors import ProtocolViolation, Refused, RemoteError, UsageError
 from swarmd.protocols.ids import PeerId, short
@@ -21,7 +20,7 @@ from swarmd.protocols.ledger.handover import (
     check_handover,
     sign_change,
 )
-from swarmd.protocols.ledger.messages import AskHandover, HandedOver, Summary
+from swarmd.protocols.ledger.messages import AskHandover, HandedOver
 
 
 async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Member, ...]) -> Committee:
@@ -47,7 +46,8 @@ async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Memb
     for handover in handovers:
         await parts.reports.fetch(handover)
     committee = await wallet.keeper.take_succession(Succession(change, handovers))
-    await _tell(deps, wallet, {*now.peers, *(member.peer for member in members)})
+    told = {*now.peers, *(member.peer for member in members), *deps.peers()}
+    await greet(wallet.keeper, parts.asking, told)
     return committee or replica.committee
 
 
@@ -105,19 +105,3 @@ async def _ask(wallet: Wallet, member: PeerId, change: bytes) -> Handover:
         raise ProtocolViolation("it answered with another hand-over than was asked for")
     check_handover(answer.handover, wallet.replica.network)
     return answer.handover
-
-
-async def _tell(deps: LedgerDeps, wallet: Wallet, members: set[PeerId]) -> None:
-    """Whoever hears a hello of a newer committee than its own asks for the change at once."""
-    asking: Asking = wallet.parts.asking
-    peers = members | set(deps.peers())
-    async with trio.open_nursery() as nursery:
-        for peer in sorted(peers - {wallet.account}):
-            nursery.start_soon(_greet, wallet, asking, peer)
-
-
-async def _greet(wallet: Wallet, asking: Asking, peer: PeerId) -> None:
-    try:
-        await asking.member(peer, hello(wallet.keeper), Summary)
-    except RemoteError:
-        wallet.keeper.counters["peers_unhelpful"] += 1

@@ -113,7 +113,7 @@ class Closing:
                     break
                 self._deps.events.warning(f"lane {record.lane} is not settled yet: {error.message}", run=record.run)
                 record = await self._without_release(record, error)
-                await self._collector.pause(6)
+                await self._collector.pause(6, self._collector.nudged)
         else:
             task.error = None
             await self._store.save_lane(replace(record, state=SETTLED, total=task.paid, updated=self._deps.clock()))

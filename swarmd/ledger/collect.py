@@ -35,6 +35,12 @@ class Collector:
     def __init__(self, keeper: Keeper, asking: Asking, ask_here: AskHere) -> None:
         self._keeper, self._asking, self._ask_here = keeper, asking, ask_here
         self._nudged = trio.Event()
+        keeper.on_succession = self.nudge
+
+    @property
+    def nudged(self) -> trio.Event:
+        """The next reason to ask again. Take it before a round: what happens during the round counts."""
+        return self._nudged
 
     def nudge(self) -> None:
         """A member came back, or something else gives reason to ask again now."""
@@ -51,6 +57,7 @@ class Collector:
         """
         ballots = Ballots(self._keeper.replica.committee)
         while True:
+            nudged = self._nudged
             await self.round(ask(), fits, ballots)
             if progress is not None:
                 progress(ballots)
@@ -58,14 +65,14 @@ class Collector:
                 return ballots
             if ballots.hopeless:
                 raise Refused(ballots.words())
-            await self.pause(ballots.rounds)
+            await self.pause(ballots.rounds, nudged)
             if self._keeper.replica.committee.number != ballots.committee.number:
                 ballots = Ballots(self._keeper.replica.committee)
 
-    async def pause(self, rounds: int) -> None:
-        """Wait before the next round; less if there is a reason to ask at once."""
+    async def pause(self, rounds: int, nudged: trio.Event) -> None:
+        """Wait before the next round; less if there is a reason to ask at once, or was since ``nudged`` was taken."""
         with trio.move_on_after(self._keeper.deps.settings.retry.after(rounds)):
-            await self._nudged.wait()
+            await nudged.wait()
 
     async def round(self, ask: Ask, fits: Fits, ballots: Ballots) -> None:
         """Ask every member that has not voted, once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 import trio
 
@@ -53,6 +54,8 @@ class Keeper:
         self._learned = trio.Event()
         self._checking = trio.CapacityLimiter(1)
         self._succeeding = trio.Lock()
+        self.on_succession: Callable[[], None] = lambda: None
+        """Told when another committee votes."""
 
     @property
     def account(self) -> PeerId:
@@ -160,6 +163,7 @@ class Keeper:
             await self.deps.ledger_store.save_succession(committee.number, succession)
         self.deps.events.info(f"committee {committee.number} votes from now on: {len(committee.members)} members")
         self.tell()
+        self.on_succession()
         return committee
 
     async def save(self) -> None:

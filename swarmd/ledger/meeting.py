@@ -66,10 +66,14 @@ class Meeting:
             here = frozenset(self._deps.peers())
             for peer in sorted(here - known):
                 self.want(peer)
-            if (here - known) & set(self._keeper.replica.committee.peers):
+            if (here - known) & self._concerned():
                 self._collector.nudge()
             known = here
             await trio.sleep(self._deps.settings.meet_every)
+
+    def _concerned(self) -> set[PeerId]:
+        """Those whose votes, or whose reports for the committee, may be waited for."""
+        return {peer for committee in self._keeper.replica.committees[-2:] for peer in committee.peers}
 
     async def _now_and_then(self) -> None:
         while True:

@@ -5,6 +5,7 @@ A step, once released, never changes; a new version appends one.
 
 from __future__ import annotations
 
+from swarmd.ledger.ownership import OWNER_TABLE
 from swarmd.sqlitefile import Schema
 
 HISTORY_SECONDS = 90 * 86_400.0
@@ -152,20 +153,20 @@ CREATE INDEX work_lines_by_time ON work_lines (time);
 
 SELF_SCHEMA = Schema(
     application_id=0x7377_6D73,
-    migrations=(_SELF,),
+    migrations=(_SELF, OWNER_TABLE),
     cure=(
-        "stop the daemon and restore this node from its newest backup: swarmd key restore FILE. "
+        "put this node's newest backup in its place: swarmd key restore FILE --force moves what is there aside. "
         "Do not start without this file: the node would forget what it signed"
     ),
 )
 LEDGER_SCHEMA = Schema(
     application_id=0x7377_6D6C,
-    migrations=(_LEDGER,),
+    migrations=(_LEDGER, OWNER_TABLE),
     cure="stop the daemon, move the file away (with its -wal and -shm) and start again: it comes back from peers",
 )
 JOBS_SCHEMA = Schema(
     application_id=0x7377_6D6A,
-    migrations=(_JOBS,),
+    migrations=(_JOBS, OWNER_TABLE),
     cure=(
         "stop the daemon, keep a copy of the file, move it away (with its -wal and -shm) and start again; "
         "vouchers that only it held are lost"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from swarmd.ledger.collect import Collector
 from swarmd.ledger.deps import LedgerDeps
 from swarmd.ledger.desk import Desk
 from swarmd.ledger.gossip import GossipDesk
+from swarmd.ledger.greeting import greet
 from swarmd.ledger.keeper import Keeper
 from swarmd.ledger.laneclaims import LaneClaims
 from swarmd.ledger.maturing import release_matured
@@ -60,11 +62,13 @@ async def serve_ledger(deps: LedgerDeps, *, task_status: trio.TaskStatus[Wallet]
     collector = Collector(keeper, asking, voter.answer)
     author = Author(keeper, collector, OwnHead(keeper, asking))
     reports = Reports(keeper, asking)
-    succession = SuccessionDesk(keeper, voter, reports)
+    greet_all = partial(_greet_all, keeper, asking)
+    succession = SuccessionDesk(keeper, voter, reports, collector, greet_all)
     closing = Closing(keeper, collector, author)
     claims = Claims(keeper, LaneClaims(keeper, asking, collector), author)
     meeting = Meeting(keeper, Sync(keeper, asking), collector, random.Random(deps.identity.peer))
-    meeting.desk = Desk(keeper, _handlers(Serving(keeper, meeting.want), voter, succession, reports))
+    meeting.desk = Desk(keeper, _handlers(Serving(keeper, meeting.want, collector.nudge), voter, succession, reports))
+    voter.behind = meeting.want
     await succession.load()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.save)
@@ -86,6 +90,10 @@ async def serve_ledger(deps: LedgerDeps, *, task_status: trio.TaskStatus[Wallet]
             succession=succession,
         )
         task_status.started(Wallet(keeper, parts))
+
+
+async def _greet_all(keeper: Keeper, asking: Asking) -> None:
+    await greet(keeper, asking, keeper.deps.peers())
 
 
 def _handlers(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from swarmd.ledger.keeper import Keeper
 from swarmd.protocols.canonical import encode
 from swarmd.protocols.ids import PeerId
@@ -25,7 +27,11 @@ from swarmd.protocols.ledger.messages import (
     Successions,
     Summary,
 )
+from swarmd.protocols.pacing import RateLimit
 from swarmd.protocols.records import to_value
+
+HELLOS = (0.2, 3)
+"""Of one member, that give reason to ask for votes again: a second in the long run, and at once."""
 
 
 def hello(keeper: Keeper) -> Hello:
@@ -35,15 +41,18 @@ def hello(keeper: Keeper) -> Hello:
 
 
 class Serving:
-    """The answers. ``behind`` is told of peers whose committee is newer than ours."""
+    """The answers. ``behind`` is told of peers whose committee is newer than ours, ``nudge`` that a member votes."""
 
-    def __init__(self, keeper: Keeper, behind: Callable[[PeerId], None]) -> None:
-        self._keeper, self._behind = keeper, behind
+    def __init__(self, keeper: Keeper, behind: Callable[[PeerId], None], nudge: Callable[[], None]) -> None:
+        self._keeper, self._behind, self._nudge = keeper, behind, nudge
+        self._paced: RateLimit[PeerId] = RateLimit(*HELLOS)
 
     async def hello(self, peer: PeerId, asked: Hello) -> Summary:
         """Our side of the comparison."""
         if asked.committee > self._keeper.replica.committee.number:
             self._behind(peer)
+        elif peer in self._keeper.replica.committee.peers and self._paced.allow(peer, trio.current_time()):
+            self._nudge()  # it may just have caught up with its committee, and vote now
         return Summary(hello(self._keeper), self._keeper.replica.buckets.hashes())
 
     async def buckets(self, peer: PeerId, asked: GetBuckets) -> Buckets:

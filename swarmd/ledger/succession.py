@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
+from swarmd.ledger.collect import Collector
 from swarmd.ledger.keeper import Keeper
 from swarmd.ledger.reports import Reports
 from swarmd.ledger.voter import Voter
@@ -31,8 +33,12 @@ _LOG = logging.getLogger(__name__)
 class SuccessionDesk:
     """``ask`` answers the operator; ``run`` takes over when we are a member of a new committee."""
 
-    def __init__(self, keeper: Keeper, voter: Voter, reports: Reports) -> None:
+    def __init__(
+        self, keeper: Keeper, voter: Voter, reports: Reports, collector: Collector, greet: Callable[[], Awaitable[None]]
+    ) -> None:
+        """``greet`` lets everybody know once we vote."""
         self._keeper, self._voter, self._reports = keeper, voter, reports
+        self._collector, self._greet = collector, greet
         self._deps, self._store = keeper.deps, keeper.deps.self_store
         self._turn = trio.Lock()
 
@@ -62,19 +68,25 @@ class SuccessionDesk:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over whenever a committee begins that we are in, for ever."""
         self._voter.ready = not await self._must_take_over()
-        task_status.started()
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            await self._follow(nursery)
+
+    async def _follow(self, nursery: trio.Nursery) -> None:
         rounds = 0
         while True:
-            changed = self._keeper.changed
+            changed, nudged = self._keeper.changed, self._collector.nudged
             self._voter.ready = not await self._must_take_over()
             if self._voter.ready:
                 rounds = 0
                 await changed.wait()
             elif await self._take_over():
                 self._voter.ready = True
+                self._collector.nudge()  # our own entry may wait for our own vote
+                nursery.start_soon(self._greet)
             else:
                 rounds += 1
-                await trio.sleep(self._deps.settings.retry.after(rounds))
+                await self._collector.pause(rounds, nudged)
 
     async def _must_take_over(self) -> bool:
         committee = self._keeper.replica.committee

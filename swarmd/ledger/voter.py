@@ -6,6 +6,8 @@ by one owner is answered with a proof against it, which everybody gets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from swarmd.ledger.gate import Gate
@@ -43,6 +45,8 @@ class Voter:
     def __init__(self, keeper: Keeper) -> None:
         limits = keeper.deps.genesis.limits
         self.gate = Gate()
+        self.behind: Callable[[PeerId], None] = lambda peer: None
+        """Told of peers that may know a newer committee than we do."""
         self.ready = True
         self.handed_over = -1
         """The highest committee that we handed over; set before its hand-over leaves."""
@@ -56,7 +60,8 @@ class Voter:
 
     async def answer(self, peer: PeerId, ask: AskEntryVote | AskClaimVote | AskCloseVote | AskMaturityVote) -> Voted:
         """Our vote. Raises Refused, NotYet, ProtocolViolation with the reason, or StateError."""
-        del peer  # whoever brings the question, the answer is the same
+        if self._keeper.account not in self._keeper.replica.committee.peers:
+            self.behind(peer)  # who asks us may know of a committee that we are in
         if not self.ready:
             raise NotYet("it takes over from the former committee, and votes when it has every report")
         match ask:

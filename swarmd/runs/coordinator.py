@@ -249,7 +249,7 @@ class Coordinator:
 
     async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
         record = self._record
-        record.plan, record.reasons = await make_plan(record, peers, self._deps)
+        record.plan, record.reasons = await make_plan(record, peers, self._deps, self._pay.prices)
         for stage, reason in zip(record.plan.stages, record.reasons, strict=True):
             self._calls[stage.peer].conduct.holds(stage, record.start_step)
             record.grant.peers.add(stage.peer)

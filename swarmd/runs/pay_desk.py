@@ -33,6 +33,11 @@ class PayDesk:
         self._paymaster: Paymaster | None = None
         self._closing: Closing | None = None
 
+    @property
+    def prices(self) -> Mapping[PeerId, int]:
+        """What each peer that was looked at asks."""
+        return self._prices
+
     def too_dear(self, peer: PeerId, advert: Advert | None) -> str:
         """Why a peer is not offered the run; what it asks is what it will be paid."""
         reason = too_dear(peer, advert, self._record.budget, self._deps)

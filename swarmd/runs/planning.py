@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import trio
 
 from swarmd.protocols.footprint import (
@@ -19,28 +22,49 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
+from swarmd.runs.spending import spending_of
 from swarmd.scheduler.flow import credits
-from swarmd.scheduler.partition import Partition, StagePlan, partition
+from swarmd.scheduler.partition import Partition, StagePlan
 from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.purse import Purse
+from swarmd.scheduler.thrift import plan_within
 
+FREE: Mapping[PeerId, int] = MappingProxyType({})
+"""Nobody asks anything."""
 ASSUMED_ROUND_TRIP = 0.05
 """Seconds between neighbours, until it is measured: credits for a home link cost a near one only memory."""
 BACKWARD_SHARE = 2 / 3
 """Of a micro-batch's time: backward computes two products for forward's one."""
 
 
-async def make_plan(record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
-    """The plan for these members, and why each stage is where it is.
+async def make_plan(
+    record: RunRecord, peers: tuple[PeerId, ...], deps: RunDeps, prices: Mapping[PeerId, int] = FREE
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan for these members, and why each stage is where it is. ``prices`` is what they ask.
 
     Raises:
         RunFailed: no split fits; says what is short.
+        Refused: none that the budget pays for was found; says which budget is enough.
     """
     workers = [worker_profile(peer, profile) for peer in peers if (profile := record.member(peer).profile)]
     model = model_profile(record.spec)
+    purse = await purse_of(record, deps, prices)
     chosen = await trio.to_thread.run_sync(
-        lambda: partition(workers, model, min_stages=record.min_stages, max_stages=record.max_stages)
+        lambda: plan_within(workers, model, purse, min_stages=record.min_stages, max_stages=record.max_stages)
     )
     return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
+
+
+async def purse_of(record: RunRecord, deps: RunDeps, prices: Mapping[PeerId, int]) -> Purse:
+    """What the rest of a run may cost."""
+    before = await spending_of(record, deps.jobs)
+    return Purse(
+        spec=record.spec,
+        steps=record.spec.schedule.steps - record.start_step,
+        prices=prices,
+        budget=record.budget.max_credits,
+        spent=before.spent if before else 0,
+    )
 
 
 def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:

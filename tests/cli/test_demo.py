@@ -23,7 +23,7 @@ from swarmd.cli.demo import children
 from swarmd.cli.demo.__main__ import main
 from swarmd.cli.demo.credits import Credits
 from swarmd.cli.demo.score import Score, as_object, card, nodes_of, stages_of
-from swarmd.cli.demo.show import replace_line, show_for
+from swarmd.cli.demo.show import Progress, replace_line, show_for
 from swarmd.cli.demo.swarm import local_swarm
 from swarmd.paths import Paths
 from swarmd.protocols.errors import DaemonUnreachable, NotFound, StateError
@@ -54,6 +54,7 @@ SCORE = Score(
     seconds=81.0,
     sample="The cat.",
     model_dir="/tmp/model",
+    nodes_dir="",
     orphans=0,
     credits=Credits(
         genesis="cd" * 32,
@@ -65,26 +66,39 @@ SCORE = Score(
     ),
 )
 CARD = """\
-  swarm           3 nodes, 3 stages, 1.54 M parameters
-  held-out loss   5.573 to 2.012 nats in 300 steps
-  a bigram table  2.356 nats
-  the plain loop  2.012 nats: the same file, bit for bit
-  speed           1,500 tokens/s, 75% of what 2 plain loops would give
-  credits         3.901234 invoiced, receipted and paid; the books balance on every node
-  it writes       The cat.
-  model           /tmp/model
-  left running    nothing"""
+  swarm             3 nodes, 3 stages, 1.54 M parameters
+  held-out loss     5.573 to 2.012 nats in 300 steps
+  a bigram table    2.356 nats
+  the plain loop    2.012 nats: the same file, bit for bit
+  speed             1,500 tokens/s, 75% of what 2 plain loops would give
+  credits           3.901234 paid for the work; the invoice, its receipts and every node's ledger say the same
+  it writes         The cat.
+  model             /tmp/model
+  the nodes' files  removed
+  left running      nothing"""
 
 
-def test_the_card_says_all_in_nine_lines() -> None:
+def test_the_card_says_all_in_ten_lines() -> None:
     assert card(SCORE) == CARD
+
+
+def test_a_kept_demo_says_where_the_nodes_files_are() -> None:
+    assert "the nodes' files  /keep/nodes" in card(replace(SCORE, nodes_dir="/keep/nodes"))
+
+
+def test_without_a_terminal_progress_is_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter((0.0, 0.0, 3.0, 9.9, 10.0, 10.0))
+    progress = Progress(clock=lambda: next(now))
+    for text in ("step 1", "step 2", "step 3", "step 4", ""):
+        progress.show(text)
+    assert capsys.readouterr().err.splitlines() == ["step 1", "step 4"]
 
 
 def test_the_card_hides_no_failure() -> None:
     credits = replace(SCORE.credits, paid=1_000_000, supply=999_000_000, heads_equal=False)
     text = card(replace(SCORE, bit_identical=False, orphans=2, ceiling_tokens_per_s=0.0, credits=credits))
     assert "2.012 nats: NOT the same bits" in text
-    assert "left running    2 processes" in text
+    assert "left running      2 processes" in text
     assert "0% of what 2 plain loops would give" in text
     assert "books do NOT balance: 3.901234 invoiced, 3.901234 receipted, 1 paid, supply 999 of 1,000" in text
     assert "the nodes do not agree" in text

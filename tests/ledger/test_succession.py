@@ -10,6 +10,7 @@ import trio.testing
 
 from swarmd.ledger.change import change_committee
 from swarmd.ledger.wallet import LaneAsk
+from swarmd.net.memory import Conditions
 from swarmd.protocols.errors import Refused, UsageError
 from swarmd.protocols.ledger.entry import Pay
 from swarmd.protocols.ledger.genesis import Member
@@ -103,3 +104,23 @@ async def test_a_member_that_was_away_catches_up_with_the_committees(
         await one.wallet.write((Pay(two.peer, CREDIT),))
         await swarm.settled()
         assert two.balance == CREDIT
+
+
+async def test_an_entry_is_certified_as_soon_as_the_member_it_waits_for_has_caught_up(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    """The author's pauses have grown to a minute; the member does not know of its committee when it comes."""
+    async with ledger_swarm(tmp_path, genesis_of(4), conditions=Conditions(delay=0.2)) as swarm:
+        one, two, three, four = await swarm.add_all(4)
+        await four.stop()
+        await change_committee(one.deps, one.wallet, members(1, 2, 3, 5))
+        await one.wallet.write((Pay(two.peer, CREDIT),))
+        await swarm.settled()
+        await three.stop()
+        await one.wallet.write((Pay(two.peer, CREDIT),), wait=False)
+        await trio.sleep(250)
+        assert one.wallet.standing().pending is not None
+        await swarm.add(5)
+        began = trio.current_time()
+        await one.until(lambda: one.wallet.standing().pending is None)
+        assert trio.current_time() - began < 10

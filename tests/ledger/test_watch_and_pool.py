@@ -73,6 +73,19 @@ def test_the_highest_claim_is_remembered() -> None:
     assert VoteWatch().note((high, low, close)) == (DoubleVote(high, close),)
 
 
+def test_votes_of_two_committees_prove_nothing() -> None:
+    """A member restored from a backup does not know what it voted before, and others may not have reported it."""
+    close, claim = vote_of(CloseVote(0, ONE.peer, 1, 10)), vote_of(ClaimVote(1, ONE.peer, 1, 11))
+    assert VoteWatch().note((close, claim)) == ()
+    assert VoteWatch().note((claim, close)) == ()
+
+
+def test_a_lie_in_one_committee_is_seen_beside_votes_of_another() -> None:
+    close, claim = vote_of(CloseVote(0, ONE.peer, 1, 10)), vote_of(ClaimVote(0, ONE.peer, 1, 11))
+    later = vote_of(CloseVote(1, ONE.peer, 1, 20)), vote_of(ClaimVote(1, ONE.peer, 1, 15))
+    assert VoteWatch().note((close, *later, claim)) == (DoubleVote(close, claim),)
+
+
 def test_the_watch_is_bounded() -> None:
     watch = VoteWatch()
     watch.note(vote_of(CloseVote(0, ONE.peer, lane, 0)) for lane in range(MAX_WATCHED + 1))

@@ -17,6 +17,7 @@ from swarmd.device import Device
 from swarmd.identity import Identity, identity_of
 from swarmd.ledger.deps import LedgerDeps
 from swarmd.ledger.files import LedgerFiles, open_ledger_files
+from swarmd.ledger.ownership import Owner
 from swarmd.ledger.service import serve_ledger
 from swarmd.log import EventLog
 from swarmd.net.memory import MemoryNetwork, MemoryTransport
@@ -99,7 +100,7 @@ class Swarm:
 
     def adverts(self) -> dict[PeerId, Advert]:
         """What every node says of itself."""
-        return {node.peer: _advert(node.deps.device, node.deps.config.price) for node in self.nodes}
+        return {node.peer: _advert(node.deps.device, node.deps.config) for node in self.nodes}
 
     async def _node(
         self,
@@ -132,7 +133,9 @@ class Swarm:
         device = Device(boot.config, boot.paths.probe)
         device.view = DEVICE
         device.probed.set()
-        files = await open_ledger_files(boot.paths, lasting)
+        files = await open_ledger_files(
+            boot.paths, lasting, Owner(boot.identity.peer, self._name.id), mark=bool(self._name.genesis.committee)
+        )
         return RunDeps(
             paths=boot.paths,
             config=boot.config,
@@ -192,7 +195,7 @@ async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
             await trio.sleep(0.01)
 
 
-def _advert(device: Device, price: int) -> Advert:
+def _advert(device: Device, config: Config) -> Advert:
     now = int(time.time())
     return Advert(
         sequence=1,
@@ -200,6 +203,9 @@ def _advert(device: Device, price: int) -> Advert:
         expires_at=now + 60,
         name="test",
         device=device.advert(),
-        price=price,
+        price=config.price,
+        accepts=config.accept,
+        max_stages=config.max_stages,
+        free_stages=config.max_stages,
         addresses=("/ip4/127.0.0.1/tcp/1",),
     )

@@ -14,6 +14,7 @@ from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.genesis import Genesis, Grant, Limits, Member
 from swarmd.protocols.ledger.receipts import SignedReceipt
 from swarmd.protocols.work import amount_of, backward_operations, forward_operations
+from swarmd.runs.estimate import estimate_job
 from swarmd.runs.paying import Paymaster
 from swarmd.runs.receipting import Signer, Window
 from swarmd.runs.record import RunRecord
@@ -111,7 +112,7 @@ async def test_a_provider_that_is_not_paid_stops(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Paymaster, "pay", nothing)
     async with open_swarm(tmp_path, credits_network()) as swarm:
         payer, provider = await swarm.add(), await swarm.add(price=PRICE)
-        record = await submit(payer, tmp_path, stages=2, steps=2000)
+        record = await submit(payer, tmp_path, stages=2, steps=2000, budget="max_credits = 900.0\npay_every = 2\n")
         state, _, reason = await payer.finished(record)
         assert state == "failed"
         assert "not paid: its steps to" in reason
@@ -148,7 +149,7 @@ async def test_receipts_that_are_invented_earn_nothing_and_are_told(
     [
         ("max_credits = 0.0\n", "and the job has no budget ([budget] max_credits)"),
         (f"max_credits = 9.0\nmax_price = {PRICE - 1}\n", "and the job pays at most 9,999,999,999"),
-        ("max_credits = 0.000001\n", "this plan would cost"),
+        ("max_credits = 0.000001\n", "0.000001 are left of the budget; [budget] max_credits = "),
     ],
 )
 async def test_a_run_that_cannot_pay_what_is_asked_does_not_begin(tmp_path: Path, budget: str, reason: str) -> None:
@@ -218,3 +219,21 @@ async def test_a_disk_that_fails_holds_up_vouchers_and_no_step(tmp_path: Path, m
         assert await payer.finished(record) == ("done", "", "")
         assert any("a voucher waits" in event.text for event in payer.deps.events.recent(100))
         await until(lambda: balance(provider) == worth(record, provider.peer, 6))
+
+
+async def test_an_estimate_says_no_where_the_job_must_fail(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path, credits_network()) as swarm:
+        payer = await swarm.add()
+        await swarm.add(price=PRICE)
+        await until(lambda: len(payer.deps.adverts()) == 2)
+        job = small_job(tmp_path)
+        for stages, budget, affordable, words in (
+            (2, "max_credits = 100.0", True, "with 2 stages"),
+            (3, "max_credits = 100.0", False, "it cannot run: a pipeline of 3 or more stages cannot be made"),
+            (2, "max_credits = 0.000001", False, "is enough"),
+            (2, "max_credits = 0.0", False, "it cannot run: a pipeline of 2 or more stages cannot be made"),
+        ):
+            asked = tmp_path / "asked.toml"
+            asked.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n[budget]\n{budget}\n")
+            found = await estimate_job(payer.deps, str(asked))
+            assert (found.affordable, words in found.words) == (affordable, True), found.words

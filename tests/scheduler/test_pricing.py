@@ -1,62 +1,73 @@
-"""An estimate: bounds from what peers ask, before anybody is asked."""
+"""An estimate: the plan that a submission would make, from what adverts say."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from swarmd.protocols.budget import Budget
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.work import amount_of, backward_operations, forward_operations
-from swarmd.scheduler.pricing import Quote, estimate, run_operations, words_of
+from swarmd.scheduler.pricing import Quote, Shape, estimate, run_operations, words_of
+from swarmd.scheduler.profiles import ModelProfile
 from tests.protocols.specs import SPEC
 
-FREE, CHEAP, DEAR = (Quote(PeerId(f"peer-{name}"), price, 10**9) for name, price in (("a", 0), ("b", 40), ("c", 90)))
+MIB = 1 << 20
+PRICE = 10**9
+
+
+def quote(name: str, price: int, flops: int = 10**9, obstacle: str = "") -> Quote:
+    return Quote(peer=PeerId(f"peer-{name}"), price=price, flops=flops, memory_bytes=MIB, obstacle=obstacle)
+
+
+MODEL = ModelProfile(layers=2, layer_bytes=1000, embed_bytes=0, head_bytes=0, boundary_bytes=0)
+ANY, TWO = Shape(model=MODEL), Shape(model=MODEL, min_stages=2)
+FREE, CHEAP, DEAR = quote("a", 0), quote("b", PRICE), quote("c", 9 * PRICE)
+RICH = Budget(max_credits=10**12)
 
 
 def test_a_run_is_all_its_micro_batches_there_and_back() -> None:
-    job = SPEC
-    layers = job.model.num_hidden_layers
-    each = forward_operations(job, 0, layers) * 3
-    assert run_operations(job) == each * job.batch.micro_batches * job.schedule.steps
+    each = forward_operations(SPEC, 0, 2) * 3
+    assert run_operations(SPEC) == each * SPEC.batch.micro_batches * SPEC.schedule.steps
 
 
 def test_the_shares_of_stages_add_up_to_the_whole() -> None:
-    job = SPEC
-    layers = job.model.num_hidden_layers
     for work in (forward_operations, backward_operations):
-        assert sum(work(job, at, at + 1) for at in range(layers)) == work(job, 0, layers)
+        assert sum(work(SPEC, at, at + 1) for at in range(2)) == work(SPEC, 0, 2)
 
 
-def test_bounds_are_those_of_the_cheapest_and_the_dearest_that_fit() -> None:
-    job, budget = SPEC, Budget(max_credits=10**12, max_price=90)
-    found = estimate(job, (CHEAP, DEAR), budget)
-    assert (found.low, found.high) == (amount_of(found.operations, 40), amount_of(found.operations, 90))
-    assert found.affordable
-    assert found.seconds == -(-found.operations // (2 * 10**9))
-    assert words_of(found, budget).endswith("credits")
+def test_one_peer_alone_is_paid_for_everything_and_needs_its_time() -> None:
+    found = estimate(SPEC, ANY, (CHEAP,), RICH)
+    assert found.low == found.high == amount_of(found.operations, PRICE)
+    assert (found.affordable, found.stages) == (True, 1)
+    assert found.seconds == -(-found.operations // 10**9)
+    assert words_of(found, RICH) == "0.021611 credits, with 1 stage"
 
 
-def test_without_a_budget_only_free_peers_fit_and_the_others_are_named() -> None:
-    found = estimate(SPEC, (FREE, CHEAP), Budget())
-    assert found.fit == (FREE.peer,)
-    assert (found.low, found.high, found.affordable) == (0, 0, True)
-    asks = "peer-b asks 40 micro-credits per 10^12 operations"
-    assert found.left_out == (f"{asks}; the job has no budget ([budget] max_credits)",)
+def test_the_number_of_stages_that_the_job_asks_for_counts() -> None:
+    both = estimate(SPEC, TWO, (FREE, DEAR), RICH)
+    assert estimate(SPEC, ANY, (FREE, DEAR), RICH).low == 0
+    assert both.low > 0
+    assert both.stages == 2
+    assert words_of(both, RICH).endswith("with 2 stages")
 
 
-def test_a_peer_above_the_ceiling_or_not_measured_is_left_out() -> None:
-    unmeasured = Quote(PeerId("peer-d"), 0, 0)
-    found = estimate(SPEC, (DEAR, unmeasured), Budget(max_credits=5, max_price=50))
-    assert found.fit == ()
-    assert found.seconds is None
-    assert found.left_out == (
-        "peer-c asks 90 micro-credits per 10^12 operations; the job pays at most 50 ([budget] max_price)",
-        "peer-d: its device has not been measured yet",
-    )
-    assert words_of(found, Budget()) == "no peer fits this job"
-
-
-def test_a_budget_that_is_too_small_is_said() -> None:
-    dear = Quote(PeerId("peer-e"), 10**12, 10**9)
-    budget = Budget(max_credits=1)
-    found = estimate(SPEC, (dear,), budget)
+def test_a_job_that_cannot_run_is_not_affordable() -> None:
+    found = estimate(SPEC, replace(ANY, min_stages=3), (FREE, CHEAP), RICH)
     assert not found.affordable
-    assert "over the budget of 0.000001" in words_of(found, budget)
+    assert (found.seconds, found.stages) == (None, 0)
+    assert words_of(found, RICH).startswith("it cannot run: a pipeline of 3 or more stages cannot be made")
+    assert words_of(estimate(SPEC, ANY, (), RICH), RICH).startswith("it cannot run: ")
+
+
+def test_a_budget_that_is_too_small_is_said_with_the_one_that_is_enough() -> None:
+    budget = Budget(max_credits=1)
+    found = estimate(SPEC, TWO, (FREE, CHEAP, DEAR), budget)
+    assert not found.affordable
+    assert words_of(found, budget).endswith(f"[budget] max_credits = 0.{found.low:06} is enough")
+    assert estimate(SPEC, TWO, (FREE, CHEAP, DEAR), Budget(max_credits=found.low)).affordable
+
+
+def test_who_is_not_asked_is_named_with_the_reason() -> None:
+    found = estimate(SPEC, ANY, (FREE, quote("d", 5, obstacle="asks 5"), quote("e", 0, flops=0)), Budget())
+    assert found.fit == (FREE.peer,)
+    assert found.left_out == ("peer-d: asks 5", "peer-e: its device has not been measured yet")

@@ -66,7 +66,7 @@ def test_key_network_and_account_come_back(paths, file, other):
     with closing(open_database(paths.self_db, SELF_SCHEMA)) as base:
         base.execute("INSERT INTO handovers VALUES (3, x'01', x'02')")
     assert saved(paths, file).account
-    assert restore(other, file, WORDS).peer == me.peer
+    assert restore(other, file, WORDS).backup.peer == me.peer
     assert load_identity(other).seed == me.seed
     assert (load_network(other), load_network(other).contacts) == (network, (contact,))
     with closing(sqlite3.connect(other.self_db)) as base:
