@@ -67,6 +67,9 @@ def restore(
     force: Annotated[
         bool, typer.Option("--force", help="Move a node's files that are there aside first; none is deleted.")
     ] = False,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="Nothing was signed after this backup was made: go on without asking.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make this folder the node that a backup holds."""
@@ -74,16 +77,16 @@ def restore(
 
     passphrase = _passphrase(passphrase_file, twice=False)
     paths = session_of(ctx).paths
-    found = ask_folder(paths, "key_restore", file=str(file.absolute()), passphrase=passphrase, force=force)
+    place = str(file.absolute())
+    found = ask_folder(paths, "key_restore", file=place, passphrase=passphrase, force=force, newest=newest)
     if json:
         return emit(found)
     line(found["peer"])
     if found.get("left"):
         words(f"the files that were there are in {found['left']}")
-    words(
-        "the daemon will ask the network for this account's newest entry before it signs anything; "
-        "see to it that this node runs nowhere else\n  next: swarmd up; if it finds no peer: swarmd up --join INVITE"
-    )
+    if not newest:
+        words("the daemon will ask the network for this account's newest entry before it signs anything")
+    words("see to it that this node runs nowhere else\n  next: swarmd up; if it finds no peer: swarmd up --join INVITE")
 
 
 def _contacts(session: Session) -> list[str]:

@@ -56,11 +56,12 @@ def back_up(
     return backup
 
 
-def restore(paths: Paths, file: Path, passphrase: str, *, force: bool = False) -> Restored:
+def restore(paths: Paths, file: Path, passphrase: str, *, force: bool = False, newest: bool = False) -> Restored:
     """Make the folder the node of a backup; the caller holds the folder's lock. The key comes last.
 
-    The account is marked: nothing is signed with it until peers have told its newest entry. With ``force`` the files of
-    a node that are there are moved into a folder of their own first.
+    The account is marked: nothing is signed with it until peers have told its newest entry; with ``newest`` its owner
+    says that the backup has it. With ``force`` the files of a node that are there are moved into a folder of their own
+    first.
 
     Raises:
         UsageError: not a backup, or the passphrase is wrong.
@@ -78,7 +79,7 @@ def restore(paths: Paths, file: Path, passphrase: str, *, force: bool = False) -
         raise UsageError("the backup is damaged: it holds another node's key", hint="use another copy of it")
     left = _set_aside(paths, mine) if there else None
     with _undone_on_failure(paths.self_db, paths.network):
-        restore_account(backup.account, paths.self_db)
+        restore_account(backup.account, paths.self_db, newest=newest)
         if network is not None:
             save_network(paths, network)
         restore_key_file(paths.key, backup.seed)

@@ -93,7 +93,8 @@ def _key_backup(paths: Paths, params: Answer) -> Answer:
 def _key_restore(paths: Paths, params: Answer) -> Answer:
     with lock_folder(paths):
         file, passphrase = Path(_given(params, "file", str, "")), _given(params, "passphrase", str, "")
-        restored = restore(paths, file, passphrase, force=_given(params, "force", bool, False))
+        force, newest = _given(params, "force", bool, False), _given(params, "newest", bool, False)
+        restored = restore(paths, file, passphrase, force=force, newest=newest)
     found = restored.backup
     network = load_network(paths) or MAIN
     return {

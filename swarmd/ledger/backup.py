@@ -47,8 +47,11 @@ def account_copy(source: Path) -> bytes:
         return place.read_bytes()
 
 
-def restore_account(copy: bytes, target: Path) -> None:
+def restore_account(copy: bytes, target: Path, *, newest: bool = False) -> None:
     """Put a copy's bytes in place, where no account is yet. Blocks; the daemon must not run.
+
+    ``newest`` is the owner's word that nothing was signed after the copy was made: the mark is taken off. A committee
+    that cannot certify without this node could never go on otherwise, for nobody else knows what it voted for.
 
     Raises:
         StateError: there is an account already, which may know more; or the copy is damaged, no ``self.db``, or of a
@@ -58,14 +61,17 @@ def restore_account(copy: bytes, target: Path) -> None:
         _refuse_existing(target.with_name(target.name + beside))
     with _new_file(target) as place:
         place.write_bytes(copy)
-        _mark(place)
+        _mark(place, newest=newest)
 
 
-def _mark(place: Path) -> None:
-    """Check the file, mark it as restored, and leave it as one file without a log."""
+def _mark(place: Path, *, newest: bool = False) -> None:
+    """Check the file, mark it as restored or as the newest, and leave it as one file without a log."""
     with closing(open_database(place, SELF_SCHEMA)) as db, explained(place):
         db.execute("BEGIN IMMEDIATE")
-        duties.mark_restored(db, int(time.time()))
+        if newest:
+            duties.declare_newest(db)
+        else:
+            duties.mark_restored(db, int(time.time()))
         db.execute("COMMIT")
         db.execute("PRAGMA journal_mode=DELETE").fetchone()
 

@@ -31,6 +31,11 @@ def mark_restored(db: sqlite3.Connection, now: int) -> None:
     _set_meta(db, "restored", now)
 
 
+def declare_newest(db: sqlite3.Connection) -> None:
+    """The owner's word that nothing was signed after the backup: entries and votes go on as if it had never left."""
+    db.execute("DELETE FROM meta WHERE name = 'restored'")
+
+
 def confirm(db: sqlite3.Connection, committee: int) -> None:
     """Own entries may be signed again. Nobody knows our lost votes: none is cast up to this committee any more."""
     if restored(db):

@@ -11,16 +11,21 @@ import trio
 
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.keeper import Keeper
+from swarmd.ledger.serving import hello
 from swarmd.protocols.canonical import encode
-from swarmd.protocols.errors import ProtocolViolation, RemoteError
+from swarmd.protocols.errors import NotYet, ProtocolViolation, RemoteError
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.apply import apply_ops
 from swarmd.protocols.ledger.entry import SignedEntry, open_entry
 from swarmd.protocols.ledger.heads import state_hash
-from swarmd.protocols.ledger.messages import Evidence, GetPending, Pending
+from swarmd.protocols.ledger.messages import Evidence, GetPending, Pending, Summary
 from swarmd.protocols.records import to_value
 
 MAX_ASKED = 16
+ALONE = (
+    "this node was restored from a backup, and its committee cannot certify without it; only if nothing was signed "
+    "after the backup was made may it go on: `swarmd key restore FILE --force --newest`"
+)
 _WORDS = "was a backup restored, or does another daemon use this key? We go on from there"
 
 
@@ -50,7 +55,10 @@ class OwnHead:
         await self._take_over()
 
     def _words(self, answered: set[PeerId]) -> str:
-        members = self._keeper.replica.committee.peers
+        committee = self._keeper.replica.committee
+        if self._deps.self_store.restored and not committee.has_quorum(self._others()):
+            return ALONE
+        members = committee.peers
         said = f"{len(answered.intersection(members))} of {len(members)} committee members"
         return f"{said} have said which entry of ours is the newest; more must, before we sign another"
 
@@ -68,16 +76,24 @@ class OwnHead:
 
     async def _ask(self, peer: PeerId, answered: set[PeerId]) -> None:
         try:
+            await self._ask_committee(peer)
             await self._asking.head_of(self._keeper.account, peer)
             pending = await self._asking.member(peer, GetPending(self._keeper.account), Pending)
             if pending.entry:
                 self._note(open_entry(pending.entry, self._keeper.replica.network))
         except ProtocolViolation:
             self._keeper.counters["bad_heads"] += 1
-        except RemoteError:
+        except (RemoteError, NotYet):
             return
         else:
             answered.add(peer)
+
+    async def _ask_committee(self, peer: PeerId) -> None:
+        """Lost votes count up to the newest committee: who knows of a later one than we do is asked again later."""
+        if self._deps.self_store.restored:
+            summary = await self._asking.member(peer, hello(self._keeper), Summary)
+            if summary.hello.committee > self._keeper.replica.committee.number:
+                raise NotYet("its committee is not known here yet")
 
     def _note(self, signed: SignedEntry) -> None:
         entry = signed.entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,17 @@ import trio.testing
 
 from swarmd.identity import Identity
 from swarmd.ledger.backup import account_copy, restore_account
+from swarmd.ledger.change import change_committee
+from swarmd.ledger.ownhead import ALONE
+from swarmd.ledger.sync import Sync
 from swarmd.ledger.topics import topic
 from swarmd.net.rpc import call
 from swarmd.protocols.errors import RemoteError, StateError
+from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.account import AccountState
 from swarmd.protocols.ledger.apply import next_entry
 from swarmd.protocols.ledger.entry import FIRST_PREV, Pay, SignedEntry, sign_entry
+from swarmd.protocols.ledger.genesis import Member
 from swarmd.protocols.ledger.heads import make_head
 from swarmd.protocols.ledger.messages import LEDGER_PROTOCOL, AskEntryVote, Evidence, Voted
 from swarmd.protocols.ledger.votes import EntryVote, certificate_of, sign_vote
@@ -115,6 +121,51 @@ async def test_a_restored_backup_signs_again_but_votes_no_more_in_the_committee_
         assert not one.deps.self_store.restored
         assert await one.deps.self_store.handed_over() == 0
         assert not one.wallet.standing().frozen
+
+
+async def test_the_only_member_goes_on_from_a_backup_only_if_its_owner_says_that_it_is_the_newest(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    async with ledger_swarm(tmp_path, genesis_of(1)) as swarm:
+        one, two = await swarm.add_all(2)
+        await one.wallet.write((Pay(two.peer, CREDIT),))
+        copy = await trio.to_thread.run_sync(account_copy, tmp_path / "node-1" / "self.db")
+        await one.stop()
+        for name, newest in (("marked", False), ("newest", True)):
+            (tmp_path / name).mkdir()
+            target = tmp_path / name / "self.db"
+            await trio.to_thread.run_sync(partial(restore_account, copy, target, newest=newest))
+        one = await swarm.add(1, state="marked")
+        await trio.sleep(30)
+        assert one.wallet.standing().obstacle == ALONE
+        await one.stop()
+        one = await swarm.add(1, state="newest")
+        await one.wallet.write((Pay(two.peer, 10 * CREDIT),))
+        await two.until(lambda: two.balance == 11 * CREDIT)
+
+
+async def test_a_restored_member_waits_for_the_newest_committee_before_it_counts_its_votes_as_lost(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = Sync.reconcile
+
+    async def compare_late(self: Sync, peer: PeerId) -> int:
+        await trio.sleep(5)
+        return await compare(self, peer)
+
+    async with ledger_swarm(tmp_path, genesis_of(4)) as swarm:
+        one, *_ = await swarm.add_all(4)
+        await one.wallet.write((Pay(identity(2).peer, CREDIT),))
+        copy = await trio.to_thread.run_sync(account_copy, tmp_path / "node-1" / "self.db")
+        await change_committee(one.deps, one.wallet, tuple(Member(identity(number).peer, 1) for number in range(1, 5)))
+        await swarm.settled()
+        await one.stop()
+        (tmp_path / "restored").mkdir()
+        await trio.to_thread.run_sync(restore_account, copy, tmp_path / "restored" / "self.db")
+        monkeypatch.setattr(Sync, "reconcile", compare_late)
+        one = await swarm.add(1, state="restored")
+        await one.until(lambda: not one.deps.self_store.restored)
+        assert await one.deps.self_store.handed_over() == 1
 
 
 async def test_entries_of_another_network_altered_ones_and_replays_are_refused(

@@ -68,6 +68,14 @@ async def test_a_copy_that_is_moved_into_place_by_hand_is_known_as_one_too(path,
         assert store.restored
 
 
+async def test_with_its_owners_word_that_nothing_was_signed_since_a_copy_signs_and_votes_at_once(path, tmp_path):
+    restore_account(await copied(path), tmp_path / "new.db", newest=True)
+    async with self_store(tmp_path / "new.db") as store:
+        assert not store.restored
+        await store.cast_entry(entry_vote(5), b"")
+        await store.add_entry(entry(3), b"state", b"", "", 0.0)
+
+
 async def test_once_peers_confirmed_the_newest_entry_it_signs_on_from_there(path, tmp_path):
     restore_account(await copied(path), tmp_path / "new.db")
     async with self_store(tmp_path / "new.db") as store:
