@@ -8,10 +8,10 @@ from math import isfinite
 from typing import TypeAlias
 
 MAX_NODES = 1024
-MAX_MICRO_BATCHES = 1 << 14
+MAX_MICRO_BATCHES = 1 << 12
 MAX_STEPS = 10_000
-MAX_MESSAGES = 2_000_000
-"""Stages times steps times micro-batches: what is simulated in well under a minute."""
+MAX_MESSAGES = 1 << 22
+"""Stages times steps times micro-batches: what is simulated in under a minute."""
 
 OneWay: TypeAlias = Callable[[str, str], float]
 """Seconds that an empty message takes from one named peer to another."""
