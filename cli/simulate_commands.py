@@ -24,13 +24,14 @@ def add_to(app: typer.Typer) -> None:
 def simulate(
     job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
     peers: Annotated[Path, typer.Option("--peers", metavar="FILE", help="The peers, each a [[peer]] table.")],
+    replicas: Annotated[bool, typer.Option("--replicas", help="Let several peers share a stage.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """What a job would do on described peers: the plan, its tokens a second, and what bounds it."""
     from swarmd.cli.launch import check
 
     check(job)
-    result = _ask([str(job), f"--peers={peers}"])
+    result = _ask([str(job), f"--peers={peers}", *(["--replicas"] if replicas else [])])
     if json:
         return emit(result)
     from swarmd.cli import simulating

@@ -34,10 +34,7 @@ def _figures(answer: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("job", f"{job['name']}: {units.scaled(job['parameters'])} parameters, {job['layers']} layers"),
         ("plan", answer["plan"]["summary"]),
         ("speed", Text(speed, style=STRONG)),
-        (
-            "step",
-            f"{answer['step_seconds']:.3g} s for {job['tokens_per_step']:,} tokens, {job['micro_batches']} micro-batches",
-        ),
+        ("step", f"{answer['step_seconds']:.3g} s for {job['tokens_per_step']:,} tokens"),
         ("run", f"{units.duration(answer['run_seconds'])}, without evaluations and optimizer steps"),
         ("bound by", answer["bound"]["reason"]),
     ]

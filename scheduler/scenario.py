@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeAlias
 
 from swarmd.protocols.ids import PeerId
 from swarmd.scheduler.flow import credits
+from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
 from swarmd.scheduler.simulated import Node, Pipeline
 
 FORWARD_SHARE = 1 / 3
 """Of a micro-batch's time: backward computes two products for forward's one."""
-
-RoundTrip: TypeAlias = Callable[[PeerId, PeerId], float]
-"""Seconds that an empty message takes from one peer to another and back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m swarmd.simulate", description=main.__doc__)
     parser.add_argument("job", type=Path)
     parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--replicas", action="store_true")
     chosen = parser.parse_args(arguments)
     try:
         described = read_peers(chosen.peers)
-        print(json.dumps({"result": answer(read_job(chosen.job), chosen.job.parent, described)}))
+        found = answer(read_job(chosen.job), chosen.job.parent, described, replicas=chosen.replicas)
+        print(json.dumps({"result": found}))
     except SwarmdError as error:
         print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
         return error.exit_code

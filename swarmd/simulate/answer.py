@@ -13,8 +13,10 @@ from swarmd.protocols.jobfile import JobFile
 from swarmd.protocols.spec import JobSpec
 from swarmd.runs.planning import model_profile
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
+from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.partition import partition
 from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.replicas import plan_replicas
 from swarmd.scheduler.scenario import PlannedStage, pipeline_of
 from swarmd.scheduler.simulate import simulate
 from swarmd.scheduler.simulated import MAX_MESSAGES, Outcome, Pipeline
@@ -36,8 +38,8 @@ class Chosen:
     left_out: tuple[str, ...]
 
 
-def answer(job: JobFile, base: Path, described: DescribedPeers) -> dict[str, Any]:
-    """What this job would do on these peers. Paths in the job start at ``base``.
+def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: bool = False) -> dict[str, Any]:
+    """What this job would do on these peers, with several to a stage if ``replicas``. Its paths start at ``base``.
 
     Raises:
         RunFailed: no plan fits; says what is short.
@@ -47,18 +49,22 @@ def answer(job: JobFile, base: Path, described: DescribedPeers) -> dict[str, Any
     model, identities = model_profile(spec), [PeerId(f"p{number:07}") for number in range(len(described.peers))]
     known = dict(zip(identities, described.peers, strict=True))
     workers = [profile_of(peer, identity, spec, described.efficiency) for identity, peer in known.items()]
-    chosen = _chain(workers, model, job)
+
+    def round_trip(a: str, b: str) -> float:
+        return described.round_trip(known[PeerId(a)], known[PeerId(b)])
+
+    chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(workers, model, job)
     pipeline = pipeline_of(
         chosen.stages,
         model,
         micro_batches=spec.batch.micro_batches,
         steps=_steps(spec, len(chosen.stages)),
-        round_trip=lambda a, b: described.round_trip(known[a], known[b]),
+        round_trip=round_trip,
         downlinks={identity: peer.downlink for identity, peer in known.items()},
     )
 
     def one_way(a: str, b: str) -> float:
-        return described.round_trip(known[PeerId(a)], known[PeerId(b)]) / 2
+        return round_trip(a, b) / 2
 
     outcome = simulate(pipeline, one_way)
     figures = _figures(spec, pipeline, outcome, bottleneck(pipeline, one_way, outcome))
@@ -76,6 +82,19 @@ def _chain(workers: list[WorkerProfile], model: ModelProfile, job: JobFile) -> C
         tuple(PlannedStage((by_peer[stage.peer],), stage.first, stage.end) for stage in plan.stages),
         tuple(stage.reason for stage in plan.stages),
         tuple(line for line in told if line.startswith("left out")),
+    )
+
+
+def _replicas(workers: list[WorkerProfile], model: ModelProfile, job: JobFile, round_trip: RoundTrip) -> Chosen:
+    plan = plan_replicas(
+        workers, model, min_stages=job.run.min_stages, max_stages=job.run.max_stages, round_trip=round_trip
+    )
+    by_peer = {worker.peer: worker for worker in workers}
+    return Chosen(
+        plan.summary,
+        tuple(PlannedStage(tuple(by_peer[peer] for peer in each.peers), each.first, each.end) for each in plan.stages),
+        tuple(stage.reason for stage in plan.stages),
+        plan.left_out,
     )
 
 

@@ -40,6 +40,11 @@ def test_json_is_one_object(cli: Cli, job: str) -> None:
     assert [len(stage["peers"]) for stage in found["plan"]["stages"]] == [1, 1]
 
 
+def test_stages_may_have_several_peers(cli: Cli, job: str) -> None:
+    found = json.loads(cli("simulate", job, "--peers", str(PEERS), "--replicas", "--json").out)
+    assert "micro-batches a second" in found["plan"]["summary"]
+
+
 def test_mistakes_are_those_of_the_file(cli: Cli, job: str, tmp_path: Path) -> None:
     (tmp_path / "peers.toml").write_text('[[peer]]\nname = "a"\ntflops = 0\nmemory = 5\n')
     said = cli("simulate", job, "--peers", str(tmp_path / "peers.toml"))

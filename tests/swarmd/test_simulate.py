@@ -129,6 +129,15 @@ class TestAnswer:
         assert found["steps_simulated"] == 12
         assert found == answer(parse_job(JOB, "job.toml"), tmp_path, peers)
 
+    def test_several_peers_may_share_a_stage(self, tmp_path: Path):
+        peers = read(tmp_path, PEER + "count = 5\nup_mbit = 50\nrtt_ms = 1")
+        job = parse_job(JOB.replace("= 32", "= 128"), "job.toml")
+        alone, shared = (answer(job, tmp_path, peers, replicas=several) for several in (False, True))
+        assert shared["bound_tokens_per_s"] >= 1.9 * alone["bound_tokens_per_s"]
+        assert shared["tokens_per_s"] > 1.5 * alone["tokens_per_s"]
+        assert sum(len(stage["peers"]) for stage in shared["plan"]["stages"]) >= 4
+        assert "attic-" in shared["plan"]["stages"][0]["reason"]
+
     def test_as_a_process(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         (tmp_path / "job.toml").write_text(JOB)
         (tmp_path / "peers.toml").write_text(PEER + "count = 2")
