@@ -86,6 +86,11 @@ class TestNoMoreThanNeeded:
         assert [stage.peers for stage in plan.stages] == [(PeerId("       a"),)]
         assert plan.left_out == ("left out        b: the slowest stage is no faster with it",)
 
+    def test_a_replica_that_one_stage_gains_by_alone_is_left_out(self):
+        plan = plan_replicas([*(worker(name, memory=1) for name in "abcd"), worker("e", 0.15, memory=1)], model(2))
+        assert [len(stage.peers) for stage in plan.stages] == [2, 2]
+        assert plan.left_out == ("left out        e: the slowest stage is no faster with it",)
+
     def test_a_peer_without_room_is_told_so(self):
         plan = plan_replicas([worker("a"), worker("b", memory=0.5)], model(4))
         assert plan.left_out == ("left out        b: its 524,288 bytes of memory hold no layer of 1 MiB",)
