@@ -15,6 +15,7 @@ from swarmd.cli import (
     model_commands,
     network_commands,
     node_commands,
+    simulate_commands,
     tool_commands,
     wallet_commands,
 )
@@ -63,6 +64,7 @@ node_commands.add_to(app)
 network_commands.add_to(app)
 key_commands.add_to(app)
 job_commands.add_to(app)
+simulate_commands.add_to(app)
 model_commands.add_to(app)
 wallet_commands.add_to(app)
 earn_commands.add_to(app)

@@ -19,18 +19,28 @@ def forward_operations(spec: JobSpec, first: int, end: int) -> int:
 
     The last stage's share includes the output matrix; reading the token table costs nothing.
     """
-    model, batch = spec.model, spec.batch
-    tokens = batch.sequence_length * batch.micro_batch_size
-    weights = (end - first) * layer_parameters(model)
-    if end == model.num_hidden_layers:
-        weights += head_parameters(model)
-    attention = 4 * batch.sequence_length * model.hidden_size * (end - first)
-    return tokens * (2 * weights + attention)
+    heads = end == spec.model.num_hidden_layers
+    return (end - first) * layer_operations(spec) + heads * head_operations(spec)
+
+
+def layer_operations(spec: JobSpec) -> int:
+    """Operations of one micro-batch's way forward through one layer."""
+    attention = 4 * spec.batch.sequence_length * spec.model.hidden_size
+    return _tokens(spec) * (2 * layer_parameters(spec.model) + attention)
+
+
+def head_operations(spec: JobSpec) -> int:
+    """Operations of one micro-batch's way forward through the output matrix."""
+    return _tokens(spec) * 2 * head_parameters(spec.model)
 
 
 def backward_operations(spec: JobSpec, first: int, end: int) -> int:
     """Operations of its way back."""
     return 2 * forward_operations(spec, first, end)
+
+
+def _tokens(spec: JobSpec) -> int:
+    return spec.batch.sequence_length * spec.batch.micro_batch_size
 
 
 def amount_of(operations: int, price: int) -> int:

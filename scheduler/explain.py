@@ -70,3 +70,23 @@ def milliseconds(seconds: float) -> str:
 def size(count: int) -> str:
     """A number of bytes."""
     return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count:,} bytes"
+
+
+def why_these(first: int, end: int, shares: Sequence[str], rate: float, *, slowest: bool) -> str:
+    """Why these peers hold layers ``first`` to ``end - 1`` together."""
+    layers = f"layers {first}-{end - 1}" if end - first > 1 else f"layer {first}"
+    standing = ", the slowest stage" if slowest else ""
+    return f"{layers}, {rate:.3g} a second{standing}: {', '.join(shares)}"
+
+
+def why_idle(worker: WorkerProfile, model: ModelProfile) -> str:
+    """Why a peer is nobody's replica."""
+    if not any(worker.fitting_layers(model, place) for place in Place):
+        return why_left_out(worker, model, 0.0, 0, 0)
+    return f"left out {short(worker.peer)}: the slowest stage is no faster with it"
+
+
+def share_of(worker: WorkerProfile, share: float, time: float, *, by_uplink: bool) -> str:
+    """One replica's part in its stage."""
+    bound = " by its uplink" if by_uplink else ""
+    return f"{short(worker.peer)} {share:.0%} ({milliseconds(time)}{bound})"

@@ -10,11 +10,13 @@ import argparse
 import base64
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from swarmd.blobs import BlobStore
 from swarmd.protocols.errors import NotFound, SwarmdError, UsageError
+from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.jobfile import JobFile, decode_job, parse_job
 from swarmd.protocols.jobrules import stage_faults
 from swarmd.protocols.jobtext import MAX_JOB_BYTES
@@ -34,8 +36,8 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         UsageError: a file cannot be used, the text is too short, or sizes do not fit together.
         StateError: the disk will not take the blobs.
     """
-    tokenizer = _tokenizer(job, base, blobs)
-    model = _model(job, base, tokenizer)
+    tokenizer = tokenizer_of(job, base, blobs.put)
+    model = sizes_of(job, base, tokenizer)
     text = read_corpus(job.data, base)
     data = make_data(text, tokenizer, model.vocab_size, blobs)
     check_enough(job, data, len(text))
@@ -69,22 +71,24 @@ def read_job(path: Path) -> JobFile:
     return parse_job(decode_job(raw, str(path)), str(path))
 
 
-def _tokenizer(job: JobFile, base: Path, blobs: BlobStore) -> Tokenizer:
+def tokenizer_of(job: JobFile, base: Path, put: Callable[[bytes], BlobHash]) -> Tokenizer:
+    """The tokenizer that a job names; ``put`` keeps its file. Raises NotFound or UsageError."""
     wish = job.tokenizer
     if wish.kind == "bytes":
         return bytes_tokenizer()
     if wish.kind == "file" and wish.file is not None:
-        return file_tokenizer(base / wish.file, blobs.put)
+        return file_tokenizer(base / wish.file, put)
     beside = base / (job.model.checkpoint or ".") / "tokenizer.json"
     if not beside.is_file():
         raise NotFound(
             f"{beside} is not there, and the job names no tokenizer",
             hint='add [tokenizer] with file = "FILE", or with kind = "bytes"',
         )
-    return file_tokenizer(beside, blobs.put)
+    return file_tokenizer(beside, put)
 
 
-def _model(job: JobFile, base: Path, tokenizer: Tokenizer) -> ModelSpec:
+def sizes_of(job: JobFile, base: Path, tokenizer: Tokenizer) -> ModelSpec:
+    """The sizes of a job's model, by its own or its checkpoint's. Raises NotFound or UsageError."""
     checkpoint = job.model.checkpoint
     sizes = job.model.resolved(tokenizer.vocabulary) if checkpoint is None else read_config(base / checkpoint)
     if sizes.vocab_size < tokenizer.vocabulary:
