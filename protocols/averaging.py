@@ -15,6 +15,7 @@ from swarmd.protocols.ids import PeerId, RunId, tagged_hash
 from swarmd.protocols.records import to_value
 from swarmd.protocols.registry import Registry
 
+AVERAGING_PROTOCOL = "/swarmd/averaging/1"
 LEADER = 0
 MAX_SEATS = 64
 MAX_WEIGHT = 1 << 20
@@ -85,6 +86,13 @@ class RoundPlan:
         cuts = [(owner, first, end) for owner, (first, end) in enumerate(pairwise(edges))]
         held = [cut for cut in cuts if cut[1] < cut[2]]
         return tuple(Slice(number, first, end, owner) for number, (owner, first, end) in enumerate(held))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAveraging:
+    """Replica to replica: a ticket for a link to your session, please."""
+
+    run: RunId
 
 
 @dataclass(frozen=True, slots=True)

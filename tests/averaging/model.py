@@ -73,10 +73,10 @@ class World:
                     lie = hashlib.sha256(bytes([to])).digest() if place in self.liars else digest
                     self.post(place, to, Values(number, attempt, lie))
                 case Adopt(commit):
-                    assert place not in self.adopted and place not in self.failed
+                    assert place not in self.adopted | self.failed
                     self.adopted[place] = commit
                 case Fail(reason):
-                    assert place not in self.adopted and place not in self.failed
+                    assert place not in self.adopted | self.failed
                     self.failed[place] = reason
 
     def post(self, sender: int, to: int, item: object) -> None:

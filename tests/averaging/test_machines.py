@@ -6,6 +6,7 @@ import hashlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.averaging.model import Values, World, plan_of
 
 
@@ -84,7 +85,7 @@ def test_a_silent_member_holds_up_a_round_no_longer_than_the_leaders_patience():
     world = World(plan_of([1, 1, 1, 1]))
     world.start()
     for _ in range(400):
-        links = [link for link in world.movable() if link[0] != 3 or len(world.queues[link]) and world.now == 0]
+        links = [link for link in world.movable() if link[0] != 3 or (len(world.queues[link]) and world.now == 0)]
         silent = [link for link in links if link[0] != 3 or type(world.queues[link][0]).__name__ == "Ready"]
         if world.sums and world.sums[0][0] == 3:
             world.sums.pop(0)
