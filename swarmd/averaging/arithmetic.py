@@ -25,17 +25,25 @@ class Mean:
     contributors: tuple[int, ...]
     raw: Bytes
     """As it travels."""
-    values: Floats
-    """As everybody reads it."""
     digest: bytes
 
 
-def mean_of(codec: Codec, count: int, parts: Mapping[int, Bytes], weights: Mapping[int, int]) -> Mean:
-    """The average over those parts, by place, whose values are all finite; no contributors if there are none."""
-    finite = {place: part for place, part in sorted(parts.items()) if all_finite(codec.decode(part, count))}
-    values = _mean(codec, count, finite, weights) if finite else np.zeros(count, np.float32)
-    raw = codec.encode(values)
-    return Mean(tuple(finite), raw, codec.decode(raw, count), digest_of(raw))
+def mean_of(codec: Codec, parts: Mapping[int, Bytes], weights: Mapping[int, int], out: Floats) -> Mean:
+    """The average over those parts, by place, whose values are all finite, in ``out``.
+
+    No contributors if there are none such.
+    """
+    finite = dict(sorted(parts.items()))
+    _mean(codec, finite, weights, out)
+    # A value that is not finite makes a sum that is not: only then each part is looked at.
+    if not all_finite(out):
+        finite = {place: part for place, part in finite.items() if all_finite(codec.decode(part, len(out)))}
+        _mean(codec, finite, weights, out)
+    raw = codec.encode(out)
+    read = codec.decode(raw, len(out))
+    if not np.may_share_memory(read, out):
+        out[:] = read
+    return Mean(tuple(finite), raw, digest_of(raw))
 
 
 def digest_of(raw: Bytes) -> bytes:
@@ -50,9 +58,9 @@ def all_finite(values: Floats) -> bool:
         return bool(np.isfinite(np.add.reduce(values))) or bool(np.isfinite(values).all())
 
 
-def _mean(codec: Codec, count: int, parts: Mapping[int, Bytes], weights: Mapping[int, int]) -> Floats:
-    mean = np.empty(count, np.float32)
-    whole = float(sum(weights[place] for place in parts))
+def _mean(codec: Codec, parts: Mapping[int, Bytes], weights: Mapping[int, int], out: Floats) -> None:
+    count = len(out)
+    whole = float(sum(weights[place] for place in parts)) or 1.0
     total = np.empty(min(STRIDE, count))
     for first in range(0, count, STRIDE):
         size = min(STRIDE, count - first)
@@ -60,7 +68,7 @@ def _mean(codec: Codec, count: int, parts: Mapping[int, Bytes], weights: Mapping
         sums.fill(0.0)
         for place, part in parts.items():
             values = codec.decode(part[codec.size(first) : codec.size(first + size)], size)
-            sums += values if weights[place] == 1 else values.astype(np.float64) * weights[place]
+            with np.errstate(invalid="ignore"):
+                sums += values if weights[place] == 1 else values.astype(np.float64) * weights[place]
         np.divide(sums, whole, out=sums)
-        mean[first : first + size] = sums
-    return mean
+        out[first : first + size] = sums

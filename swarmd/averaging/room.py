@@ -7,9 +7,8 @@ attempt has begun here waits, and with it the link; one that comes after is skip
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from swarmd.averaging.codecs import Bytes
 from swarmd.protocols.errors import ProtocolViolation
@@ -61,14 +60,14 @@ class Room:
             self._incoming.clear()
             self._changed.notify_all()
 
-    def expect(self, number: int, attempt: int, size: int, direction: int, senders: list[PeerId]) -> None:
-        """These peers will send ``size`` bytes of this slice; nothing of earlier attempts is wanted any more."""
+    def expect(self, number: int, attempt: int, direction: int, places: Mapping[PeerId, Bytes]) -> None:
+        """These peers will fill these places with their bytes of this slice; earlier attempts are wanted no more."""
         with self._changed:
             self._attempts[number] = attempt
             for old in [key for key in self._incoming if key[1] == number]:
                 del self._incoming[old]
-            for sender in senders:
-                self._incoming[direction, number, attempt, sender] = Incoming(np.empty(size, np.uint8), left=size)
+            for sender, raw in places.items():
+                self._incoming[direction, number, attempt, sender] = Incoming(raw, left=raw.nbytes)
             self._changed.notify_all()
 
     def take(self, sender: PeerId, key: FrameKey, size: int, ended: threading.Event) -> memoryview | None:

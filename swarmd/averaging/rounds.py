@@ -72,7 +72,9 @@ class _Round:
         self._begun, self._traffic = now, session.traffic()
         self._attempts = [-1] * len(self._slices)
         self._parts: list[dict[int, Bytes]] = [{} for _ in self._slices]
-        self._results: list[tuple[Bytes, Floats] | None] = [None] * len(self._slices)
+        self._results: list[Bytes | None] = [None] * len(self._slices)
+        self._values = np.empty(plan.values, np.float32)
+        self._later: dict[int, Floats] = {}
         self._local: deque[Message] = deque()
         self._changed, self._over = trio.Event(), trio.Event()
         self._commit: Commit | None = None
@@ -151,7 +153,7 @@ class _Round:
             case SendResult(number, attempt, to):
                 result = self._results[number]
                 if result is not None:
-                    self._nursery.start_soon(self._send, Direction.BACKWARD, number, attempt, to, result[0])
+                    self._nursery.start_soon(self._send, Direction.BACKWARD, number, attempt, to, result)
             case Sum():
                 self._nursery.start_soon(self._sum, action)
             case Adopt(commit):
@@ -179,12 +181,22 @@ class _Round:
         self._parts[number] = {}
         self._results[number] = None
         size = self._codec.size(part.end - part.first)
+        if action.attempt:
+            # A link may still be writing what came of an earlier attempt.
+            self._later[number] = np.empty(part.end - part.first, np.float32)
         if action.owner == self._me:
             senders = [seat.peer for seat in self._plan.seats if seat.weight and seat.peer != self._session.me]
-            self._session.room.expect(number, action.attempt, size, Direction.FORWARD, senders)
+            places = {peer: np.empty(size, np.uint8) for peer in senders}
+            self._session.room.expect(number, action.attempt, Direction.FORWARD, places)
         else:
-            owner = [self._peers[action.owner]]
-            self._session.room.expect(number, action.attempt, size, Direction.BACKWARD, owner)
+            place = self._place_of(number).view(np.uint8) if self._plan.codec == "float32" else None
+            raw = np.empty(size, np.uint8) if place is None else place
+            self._session.room.expect(number, action.attempt, Direction.BACKWARD, {self._peers[action.owner]: raw})
+
+    def _place_of(self, number: int) -> Floats:
+        """Where a slice's values go."""
+        part = self._slices[number]
+        return self._later.get(number, self._values[part.first : part.end])
 
     async def _send_part(self, number: int, attempt: int, to: int) -> None:
         raw = await self._encoded(number)
@@ -199,27 +211,29 @@ class _Round:
         )
 
     async def _sum(self, asked: Sum) -> None:
-        number, part = asked.slice, self._slices[asked.slice]
+        number, place = asked.slice, self._place_of(asked.slice)
         parts = dict(self._parts[number])
         if self._me in asked.contributors:
             parts[self._me] = await self._encoded(number)
         parts = {place: parts[place] for place in asked.contributors}
         weights = {place: self._plan.seats[place].weight for place in parts}
-        mean = await trio.to_thread.run_sync(
-            mean_of, self._codec, part.end - part.first, parts, weights, limiter=self._threads
-        )
+        mean = await trio.to_thread.run_sync(mean_of, self._codec, parts, weights, place, limiter=self._threads)
         if self._attempts[number] == asked.attempt:
             self._parts[number] = {}
-            self._results[number] = mean.raw, mean.values
+            self._results[number] = mean.raw
             self._act(self._member.summed(number, asked.attempt, mean.contributors, mean.digest))
 
     async def _read(self, number: int, attempt: int, raw: Bytes) -> None:
-        part = self._slices[number]
-        values = await trio.to_thread.run_sync(self._codec.decode, raw, part.end - part.first, limiter=self._threads)
-        fine = await trio.to_thread.run_sync(all_finite, values, limiter=self._threads)
-        digest = await trio.to_thread.run_sync(digest_of, raw, limiter=self._threads)
+        place = self._place_of(number)
+
+        def read() -> tuple[bool, bytes]:
+            values = self._codec.decode(raw, len(place))
+            if not np.may_share_memory(values, place):
+                place[:] = values
+            return all_finite(place), digest_of(raw)
+
+        fine, digest = await trio.to_thread.run_sync(read, limiter=self._threads)
         if self._attempts[number] == attempt:
-            self._results[number] = raw, values
             self._act(self._member.result_came(number, attempt, digest if fine else None))
 
     async def _encoded(self, number: int) -> Bytes:
@@ -242,8 +256,10 @@ class _Round:
     async def _averaged(self, commit: Commit) -> Averaged:
         sent, received = self._session.traffic()
         traffic = sent - self._traffic[0], received - self._traffic[1]
-        parts = [result[1] for result in self._results if result is not None]
-        values = await trio.to_thread.run_sync(np.concatenate, parts)
+        values = self._values
+        if self._later:
+            parts = [self._place_of(number) for number in range(len(self._slices))]
+            values = await trio.to_thread.run_sync(np.concatenate, parts)
         return Averaged(values, report_of(self._plan, commit, trio.current_time() - self._begun, traffic))
 
     def _key(self, direction: Direction, number: int, attempt: int, chunk: int) -> FrameKey:
