@@ -9,8 +9,8 @@
     averaging   a slice's time is over                      its owner is dropped if it has no result itself,
                                                             else the members that have none are dropped
     averaging   all hold the same of every slice            Commit to all                    -> committed
-    any         nobody is left to sum a slice, or the       Abort to all                     -> failed
-                round's time is over
+    any         the leader is late itself, nobody with      Abort to all                     -> failed
+                values came, or the round's time is over
 
 Liveness is the leader's judgement: who is lost to the leader, or late, is dropped from the round. A member may
 complain once of each slice; whoever complains again is dropped itself. So every round ends: each Redo takes
@@ -173,14 +173,9 @@ class Leader:
             self._look(number, now)
 
     def _redo(self, number: int, now: float, owner: int | None = None) -> None:
-        if self.state != AVERAGING:
-            return
         part = self._slices[number]
-        candidates = self._live - part.tried
-        if owner is None and not candidates:
-            self._fail("nobody is left to sum a slice")
-            return
-        part.begin_again(now, self._least_busy(candidates) if owner is None else owner)
+        # There is always a candidate: the leader, once it sums a slice, keeps it.
+        part.begin_again(now, self._least_busy(self._live - part.tried) if owner is None else owner)
         self._tell_all(Redo(self._name, number, part.attempt, part.owner))
 
     def _least_busy(self, candidates: set[int]) -> int:

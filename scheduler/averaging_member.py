@@ -172,8 +172,8 @@ class Member:
             for number, part in enumerate(self._parts):
                 if part.owner == self._me and now >= part.since + self._patience.gather:
                     self._sum(number)
-        if self.state == CONFIRMING and now >= self._since + self._patience.confirm:
-            self._adopt()
+        if self._commit is not None and not self.over and now >= self._since + self._patience.confirm:
+            self._adopt(self._commit)
         if self.state == ORPHANED and now >= self._since + self._patience.confirm:
             self._fail("the leader was lost")
         if not self.over and now >= self._begun + self._patience.whole:
@@ -198,7 +198,7 @@ class Member:
                 self._redo(message, now)
             case Drop():
                 self._dropped(message.member)
-            case Commit():
+            case _:
                 self._committed(message, now)
 
     def _begin(self, message: Begin, now: float) -> None:
@@ -327,15 +327,14 @@ class Member:
             self._adopt_if_all()
 
     def _adopt_if_all(self) -> None:
-        if self.state == CONFIRMING and self._commit is not None:
+        if self._commit is not None and not self.over:
             others = set(self._commit.members) - {self._me, *self._gone}
             if others <= self._seen.keys():
-                self._adopt()
+                self._adopt(self._commit)
 
-    def _adopt(self) -> None:
-        if self._commit is not None:
-            self.state = ADOPTED
-            self._out.append(Adopt(self._commit))
+    def _adopt(self, commit: Commit) -> None:
+        self.state = ADOPTED
+        self._out.append(Adopt(commit))
 
     def _fail(self, reason: str) -> None:
         self.state = FAILED
@@ -348,8 +347,7 @@ class Member:
                 self._tell(place, message)
 
     def _tell(self, place: int, message: Message) -> None:
-        if place not in self._gone:
-            self._out.append(Tell(place, message))
+        self._out.append(Tell(place, message))
 
     def _take(self) -> list[Action]:
         out, self._out = self._out, []
