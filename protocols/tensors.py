@@ -31,7 +31,7 @@ MAX_PAYLOAD_BYTES = (1 << 32) - 1
 MAX_FAREWELL = 200
 _PREFIX = Struct(">BBHI")
 PREFIX_BYTES = _PREFIX.size
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8}
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8, "uint8": 1}
 
 
 class Direction(IntEnum):
