@@ -25,9 +25,14 @@ def wire_shape(codec: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if codec == RAW else (*shape[:-1], row_bytes(codec, shape[-1]))
 
 
+def wire_dtype(codec: str) -> torch.dtype:
+    """Type of the tensor that ``encode`` gives."""
+    return torch.float32 if codec == RAW else torch.uint8
+
+
 def wire_empty(codec: str, shape: tuple[int, ...]) -> Tensor:
     """Memory on the CPU for a tensor that arrives."""
-    return torch.empty(wire_shape(codec, shape), dtype=torch.float32 if codec == RAW else torch.uint8)
+    return torch.empty(wire_shape(codec, shape), dtype=wire_dtype(codec))
 
 
 def encode(codec: str, x: Tensor) -> Tensor:
