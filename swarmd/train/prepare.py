@@ -49,7 +49,7 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         batch=job.batch,
         schedule=job.schedule,
         numerics=job.numerics,
-        wire=job.wire,
+        wire=job.wire.resolved(model.num_hidden_layers),
     )
     _check(job, spec)
     if job.model.checkpoint is None:
@@ -96,7 +96,7 @@ def _model(job: JobFile, base: Path, tokenizer: Tokenizer) -> ModelSpec:
 
 
 def _check(job: JobFile, spec: JobSpec) -> None:
-    faults = [*spec_faults(spec), *stage_faults(job.run, spec.model.num_hidden_layers)]
+    faults = [*spec_faults(spec), *stage_faults(job.run, spec.model.num_hidden_layers, spec.wire)]
     if faults:
         lines = [f"{fault.field} = {fault.value!r}: {fault.problem}" for fault in faults]
         raise UsageError("\n".join(lines), hint="correct the job file")
