@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-
 from swarmd.children import run_child
 from swarmd.protocols.advert import Advert
 from swarmd.protocols.budget import Budget
 from swarmd.protocols.control import EstimateView
 from swarmd.protocols.ids import PeerId
-from swarmd.protocols.spec import parse_spec
 from swarmd.runs.deps import RunDeps
+from swarmd.runs.wiring import settled_spec
 from swarmd.scheduler.pricing import Quote, estimate, words_of
 
 
@@ -18,7 +16,7 @@ async def estimate_job(deps: RunDeps, path: str) -> EstimateView:
     """Resolve a job file and price it with the peers that are known. Raises what is wrong with the file."""
     await deps.device.probed.wait()
     answer = await run_child("prepare", path, "--blobs", str(deps.blobs.root))
-    spec, budget = parse_spec(b64decode(answer["spec"])), Budget(**answer["budget"])
+    (spec, _), budget = settled_spec(answer, deps), Budget(**answer["budget"])
     me = deps.identity.peer
     found = estimate(spec, [_quote(peer, advert, me) for peer, advert in sorted(deps.adverts().items())], budget)
     return EstimateView(

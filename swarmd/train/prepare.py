@@ -29,7 +29,9 @@ from swarmd.train.tokenizer import Tokenizer, bytes_tokenizer, file_tokenizer
 def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
     """The resolved spec of a job. Paths in the job start at ``base``, the job file's folder.
 
-    The same files give the same spec id. Raises:
+    The same files give the same spec id. A wire of ``auto`` is ``raw`` here: who submits the job settles it.
+
+    Raises:
         NotFound: a text, tokenizer or checkpoint file is not there.
         UsageError: a file cannot be used, the text is too short, or sizes do not fit together.
         StateError: the disk will not take the blobs.
@@ -116,7 +118,8 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     stages = {"min_stages": job.run.min_stages, "max_stages": job.run.max_stages}
     encoded = base64.b64encode(spec.to_bytes()).decode()
-    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, "run": stages, "budget": asdict(job.budget)}))
+    tables = {"run": stages, "wire": asdict(job.wire), "budget": asdict(job.budget)}
+    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, **tables}))
     return 0
 
 

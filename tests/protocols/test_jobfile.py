@@ -178,6 +178,14 @@ def test_a_lossy_wire_has_at_most_eight_groups(layers: int, boundaries: tuple[in
     assert group_count(wire, layers) <= 8
 
 
+@pytest.mark.parametrize("lines", ["", "[model]\nlayers = 1\n", "[model]\ncheckpoint = 'llama'\n"])
+def test_a_wire_may_be_left_open_or_named_where_the_layers_are_not_known_yet(lines: str) -> None:
+    assert parse_job(f"{lines}[wire]\ncodec = 'auto'\n{SHORTEST}", "job.toml").wire == WireTable(codec="auto")
+    if "llama" in lines:
+        text = f"{lines}[wire]\ncodec = 'int8'\nboundaries = [4, 2]\n{SHORTEST}"
+        assert parse_job(text, "job.toml").wire == WireTable(codec="int8", boundaries=(2, 4))
+
+
 def test_auto_is_what_is_chosen_for_it() -> None:
     table = WireTable(codec="auto", boundaries=(2,))
     assert table.resolved(4) == WireSpec()
