@@ -1,7 +1,9 @@
 """What each wire costs and keeps: ``python benchmarks/codecs.py [--short] [--group N] [--seeds N] [--json]``.
 
 Loss: the plain loop over Python's own reference text, 8 layers of width 128, 300 steps of 768 bytes, for every
-wire, with a boundary every ``--group`` layers. Every wire starts from the same weights and sees the same tokens.
+wire, with a boundary every ``--group`` layers. Every wire starts from the same weights and sees the same tokens; still
+one seed's losses differ by some hundredths of a nat by chance, as they would for any change of a last digit: judge by
+the mean over ``--seeds``.
 
 Speed: encoding, decoding and both in one, 16 MiB of float32, one thread, process time, beside copying it.
 """
