@@ -19,15 +19,16 @@ SUBMIT_SECONDS = 300.0
 """The daemon hashes the data before it answers."""
 
 
-def submit(session: Session, job: Path) -> str:
-    """Check a job file and hand it to the daemon; the run id.
+def submit(session: Session, job: Path) -> tuple[str, str]:
+    """Check a job file and hand it to the daemon; the run id, and words on how its tensors travel.
 
     Raises:
         JobFileError: with every mistake; found without a daemon.
         NotFound: there is no such file.
     """
     check(job)
-    return str(session.ask("submit", path=str(job.resolve()), wait=SUBMIT_SECONDS)["run"])
+    answer = session.ask("submit", path=str(job.resolve()), wait=SUBMIT_SECONDS)
+    return str(answer["run"]), str(answer.get("wire", ""))
 
 
 def estimate(session: Session, job: Path) -> dict[str, Any]:
@@ -84,11 +85,12 @@ def watch(paths: Paths, run: str) -> int:
     return exit_code(last) if last is not None and last.state in FINAL_STATES else 0
 
 
-def after_submit(run: str) -> str:
-    """What to type after a run was launched."""
+def after_submit(run: str, wire: str = "") -> str:
+    """What to type after a run was launched, and what was chosen for it."""
     name = run[:8]
     return "\n".join(
         (
+            *([f"  {wire}"] if wire else []),
             "",
             f"  swarmd top {name}          watch it live",
             f"  swarmd jobs logs -f {name} read along",

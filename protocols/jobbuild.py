@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from swarmd.protocols.budget import Budget, micro_credits
 from swarmd.protocols.jobschema import BY_NAME, Setting
-from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable
-from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec, WireSpec
+from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable, WireTable
+from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec
 from swarmd.protocols.specrules import is_name
 
 T = TypeVar("T", int, float, str, bool)
@@ -44,7 +44,12 @@ class Settings:
     def paths(self, name: str) -> tuple[str, ...]:
         """A list of paths, empty if not given."""
         value = self._given.get(name)
-        return value if isinstance(value, tuple) else ()
+        return tuple(map(str, value)) if isinstance(value, tuple) else ()
+
+    def layers(self, name: str) -> tuple[int, ...] | None:
+        """A list of layers, None if not given."""
+        value = self._given.get(name)
+        return tuple(map(int, value)) if isinstance(value, tuple) else None
 
 
 def build_job(given: dict[str, Setting], path: str) -> JobFile:
@@ -65,7 +70,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             sum=settings.get("numerics.sum", str),
             threads=settings.get("numerics.threads", int),
         ),
-        wire=WireSpec(forward=settings.get("wire.codec", str), backward=settings.get("wire.codec", str)),
+        wire=WireTable(codec=settings.get("wire.codec", str), boundaries=settings.layers("wire.boundaries")),
         run=RunTable(min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)),
         budget=_budget(settings),
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from swarmd.protocols.jobtables import DataTable, JobFile, RunTable
+from swarmd.protocols.codecs import RAW
+from swarmd.protocols.jobtables import AUTO, DataTable, JobFile, RunTable, WireTable
+from swarmd.protocols.spec import WireSpec
 from swarmd.protocols.specrules import (
     BYTE_VOCABULARY,
     Fault,
@@ -14,6 +16,7 @@ from swarmd.protocols.specrules import (
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.wirerules import boundary_faults, group_count, wire_faults
 
 FROM_CHECKPOINT = (
     "vocab",
@@ -37,14 +40,21 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     if job.model.checkpoint is not None:
         yield from _checkpoint_faults(job, present)
         yield from stage_faults(job.run, None)
+        if job.wire.codec == RAW:
+            yield from _wire_faults(job.wire, 2)
     else:
         model = job.model.resolved(BYTE_VOCABULARY)
         yield from chain(model_faults(model), context_faults(model, job.batch))
-        yield from stage_faults(job.run, job.model.layers)
+        yield from _wire_faults(job.wire, job.model.layers)
+        wire = job.wire.resolved(job.model.layers)
+        yield from stage_faults(job.run, job.model.layers, wire)
 
 
-def stage_faults(run: RunTable, layers: int | None) -> Iterator[Fault]:
-    """More stages than layers, or a least above the most. ``layers`` is None while it is not known."""
+def stage_faults(run: RunTable, layers: int | None, wire: WireSpec | None = None) -> Iterator[Fault]:
+    """More stages than layers, or than the wire has room for, or a least above the most.
+
+    ``layers`` is None while it is not known.
+    """
     least, most = run.min_stages, run.max_stages
     both = ("run.min_stages", "run.max_stages")
     if most is not None and least > most:
@@ -53,6 +63,17 @@ def stage_faults(run: RunTable, layers: int | None) -> Iterator[Fault]:
         if stages is not None and layers is not None and stages > layers:
             problem = f"a stage holds at least one of the {layers} layers; use at most {layers}"
             yield Fault(name, stages, problem, (name, "model.layers"))
+        elif stages is not None and layers is not None and wire is not None and stages > group_count(wire, layers):
+            most_stages = group_count(wire, layers)
+            problem = f"the wire's boundaries make {most_stages} groups of layers; use at most {most_stages}"
+            yield Fault(name, stages, problem, (name, "wire.boundaries"))
+
+
+def _wire_faults(wire: WireTable, layers: int) -> Iterator[Fault]:
+    if wire.codec != AUTO:
+        yield from wire_faults(wire.resolved(layers), layers)
+    elif wire.boundaries is not None and layers > 1:
+        yield from boundary_faults(wire.boundaries, layers)
 
 
 def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.budget import MAX_LANE_HOURS, MAX_PAY_EVERY
+from swarmd.protocols.codecs import WIRES
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
 
-Setting = int | float | str | bool | tuple[str, ...] | None
+Setting = int | float | str | bool | tuple[str, ...] | tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Field:
     """Empty: top level."""
     key: str
     kind: str
-    """``int``, ``number``, ``text``, ``flag`` or ``paths``."""
+    """``int``, ``number``, ``text``, ``flag``, ``paths`` or ``layers``."""
     spec: str
     """The spec field it sets; empty: none, or several."""
     default: Setting = None
@@ -88,7 +89,8 @@ FIELDS: tuple[Field, ...] = (
     _choice("numerics.dtype", "numerics.dtype", "float32"),
     _choice("numerics.sum", "numerics.sum", "exact"),
     _whole("numerics.threads", "numerics.threads", 1),
-    Field("wire", "codec", "text", "wire.forward", "raw", choices=CHOICES["wire.forward"]),
+    Field("wire", "codec", "text", "wire.forward", "raw", choices=(*WIRES, "auto")),
+    Field("wire", "boundaries", "layers", "wire.boundaries"),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
     Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.budget import Budget
+from swarmd.protocols.codecs import RAW, WIRES
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import (
     BatchSpec,
@@ -17,6 +18,7 @@ from swarmd.protocols.spec import (
     ScheduleSpec,
     WireSpec,
 )
+from swarmd.protocols.wirerules import usual_boundaries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,26 @@ class DataTable:
     embedded: bool = False
 
 
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireTable:
+    """``[wire]``: a codec by its name in ``WIRES``, or ``auto``."""
+
+    codec: str
+    boundaries: tuple[int, ...] | None = None
+    """None: the usual ones, for a codec that has any."""
+
+    def resolved(self, layers: int, chosen: str = RAW) -> WireSpec:
+        """The wire for a model of so many layers; ``chosen`` is what ``auto`` stands for."""
+        forward, backward = WIRES[chosen if self.codec == AUTO else self.codec]
+        if forward == RAW and (self.boundaries is None or self.codec == AUTO):
+            return WireSpec()
+        boundaries = usual_boundaries(layers) if self.boundaries is None else self.boundaries
+        return WireSpec(forward=forward, backward=backward, boundaries=boundaries)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTable:
     """``[run]``: how many stages are asked for. Not part of the spec: it does not change the result."""
@@ -95,6 +117,6 @@ class JobFile:
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     numerics: NumericsSpec
-    wire: WireSpec
+    wire: WireTable
     run: RunTable
     budget: Budget

@@ -12,6 +12,7 @@ from swarmd.protocols.specrules import NAME_RULE, is_name
 SHOWN = 40
 MAX_PATHS = 1000
 MAX_TEXT = 4096
+MAX_LAYERS = 512
 
 
 def show(value: object) -> str:
@@ -46,6 +47,8 @@ def read_value(field: Field, value: object) -> tuple[Setting, str | None]:
             return _flag(value)
         case "paths":
             return _paths(value)
+        case "layers":
+            return _layers(value)
         case _:
             return _text(field, value)
 
@@ -112,6 +115,19 @@ def _paths(value: object) -> tuple[Setting, str | None]:
         return None, f"must be at most {MAX_PATHS} names; put the files in one folder and name that"
     texts = tuple(name for name in names if isinstance(name, str) and name and "\0" not in name)
     return (texts, None) if len(texts) == len(names) else (None, problem)
+
+
+def _layers(value: object) -> tuple[Setting, str | None]:
+    """Sorted, because a list of places has no order of its own; twice the same is for the rules to refuse."""
+    problem = "must be a list of layers, such as [2, 4, 6]: each the first one after a boundary"
+    if not isinstance(value, list) or not value:
+        return None, problem
+    layers = cast("list[object]", value)
+    whole = [layer for layer in layers if isinstance(layer, int) and not isinstance(layer, bool)]
+    fitting = [layer for layer in whole if 0 < layer < MAX_LAYERS]
+    if len(fitting) < len(layers) or len(layers) > MAX_LAYERS:
+        return None, problem
+    return tuple(sorted(fitting)), None
 
 
 def _numeric(text: str) -> bool:

@@ -140,12 +140,18 @@ class NumericsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireSpec:
-    """How boundary tensors travel. A lossy codec would apply at ``boundaries`` everywhere, the plain loop too."""
+    """How boundary tensors travel: codecs of ``swarmd.protocols.codecs``. A lossy one is part of the numerics.
+
+    At every boundary, between two nodes or inside a process, the layers after it get ``decode(encode(x))``, and the
+    gradient that goes back over it is ``decode(encode(g))``.
+    """
 
     forward: str = "raw"
+    """Of hidden states, while training and in evaluation."""
     backward: str = "raw"
+    """Of their gradients."""
     boundaries: tuple[int, ...] = ()
-    """Layers before which a lossy codec applies; empty with ``raw``: stages may be cut anywhere."""
+    """Layers before which a lossy codec applies and stages may be cut: g, 2 g, 3 g ...; empty with ``raw``: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

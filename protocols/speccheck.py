@@ -32,6 +32,7 @@ from swarmd.protocols.specrules import (
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.wirerules import wire_faults
 
 __all__ = ["check_spec", "parameter_count", "spec_faults", "stage_memory"]
 
@@ -53,6 +54,7 @@ def spec_faults(spec: JobSpec) -> Iterator[Fault]:
     yield from batch_faults(spec.batch)
     yield from context_faults(spec.model, spec.batch)
     yield from schedule_faults(spec.schedule, spec.optimizer, spec.batch)
+    yield from wire_faults(spec.wire, spec.model.num_hidden_layers)
     yield from _tokenizer_faults(spec)
     yield from _shard_faults(spec.data)
     yield from _enough_data_faults(spec)
@@ -63,8 +65,6 @@ def _form_faults(spec: JobSpec) -> Iterator[Fault]:
         yield Fault("schema", spec.schema, f"must be {SCHEMA}")
     if not is_name(spec.name):
         yield Fault("name", spec.name, NAME_RULE)
-    if spec.wire.boundaries:
-        yield Fault("wire.boundaries", spec.wire.boundaries, "must be empty with raw")
 
 
 def _integer_faults(spec: JobSpec) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from swarmd.protocols.codecs import CODECS
 from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.spec import BatchSpec, ModelSpec, OptimizerSpec, ScheduleSpec
 
@@ -103,8 +104,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer.name": ("adamw",),
     "numerics.dtype": ("float32",),
     "numerics.sum": ("exact", "ordered"),
-    "wire.forward": ("raw",),
-    "wire.backward": ("raw",),
+    "wire.forward": CODECS,
+    "wire.backward": CODECS,
 }
 
 

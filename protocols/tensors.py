@@ -1,8 +1,8 @@
 """Tensor frames: which tensor this is, and how to check and read its bytes.
 
 A frame is a header and raw bytes. The header's key names one crossing of one boundary by one
-micro-batch; the root is a BLAKE3 Merkle root over tiles of 64 rows, so that a single tile of a tensor
-can later be opened against a receipt.
+micro-batch; the root is a BLAKE3 Merkle root over tiles of 64 rows, as they are on the wire, so that a single
+tile of a tensor can later be opened against a receipt.
 
 On a link every message is an 8-byte prefix (version u8, kind u8, header bytes u16, payload bytes u32,
 big-endian), the canonical header, and, for a tensor only, its payload. A reader takes the prefix, then
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from math import prod
 from struct import Struct
 from typing import TypeAlias
 
 from blake3 import blake3
 
+from swarmd.protocols import codecs
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import RunId
@@ -31,7 +31,6 @@ MAX_PAYLOAD_BYTES = (1 << 32) - 1
 MAX_FAREWELL = 200
 _PREFIX = Struct(">BBHI")
 PREFIX_BYTES = _PREFIX.size
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8, "uint8": 1}
 
 
 class Direction(IntEnum):
@@ -71,7 +70,9 @@ class FrameHeader:
     weight_version: int
     """Optimizer steps behind the weights that made this tensor."""
     codec: str
+    """One of ``codecs.CODECS``."""
     dtype: str
+    """Of the tensor before and after the codec; so is ``shape``."""
     shape: tuple[int, ...]
     root: bytes
 
@@ -79,10 +80,9 @@ class FrameHeader:
         """Raises ValueError for a header no honest peer sends."""
         if self.version != FRAME_VERSION:
             raise ValueError(f"frame version {self.version}; this node speaks {FRAME_VERSION}")
-        if self.codec != "raw" or self.dtype not in ITEM_BYTES:
-            raise ValueError(f"unknown codec {self.codec!r} or dtype {self.dtype!r}")
         if not 1 <= len(self.shape) <= 4 or not all(0 < size < 1 << 31 for size in self.shape):
             raise ValueError(f"impossible shape {self.shape}")
+        codecs.row_bytes(self.codec, self.shape[-1], self.dtype)
         if self.key.direction not in Direction._value2member_map_ or len(self.root) != 32:
             raise ValueError("unknown direction or a root that is not 32 bytes")
         numbers = (
@@ -100,7 +100,7 @@ class FrameHeader:
     @property
     def payload_bytes(self) -> int:
         """Bytes that follow the header."""
-        return prod(self.shape) * ITEM_BYTES[self.dtype]
+        return codecs.payload_bytes(self.codec, self.shape, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +193,16 @@ def parse_header(prefix: Prefix, raw: bytes) -> Message:
     return message
 
 
-def tile_root(payload: bytes | bytearray | memoryview, shape: tuple[int, ...], dtype: str) -> bytes:
-    """BLAKE3 Merkle root over tiles of 64 rows; a row is the last axis.
+def tile_root(
+    payload: bytes | bytearray | memoryview, shape: tuple[int, ...], dtype: str, codec: str = codecs.RAW
+) -> bytes:
+    """BLAKE3 Merkle root over tiles of 64 rows; a row is the last axis, in its codec's bytes.
 
     Leaves are ``blake3(0x00 || tile)``, inner nodes ``blake3(0x01 || left || right)``; an odd node at the
     end of a level moves up as it is.
     """
     view = memoryview(payload).cast("B")
-    tile = shape[-1] * ITEM_BYTES[dtype] * TILE_ROWS
+    tile = codecs.row_bytes(codec, shape[-1], dtype) * TILE_ROWS
     level = [_leaf(view[at : at + tile]) for at in range(0, len(view), tile)]
     while len(level) > 1:
         paired = [blake3(b"\1" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]

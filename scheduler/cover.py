@@ -17,7 +17,7 @@ from typing import TypeAlias
 from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
 
 Kind: TypeAlias = tuple[int, Place]
-"""A stage as far as its cost goes: how many layers, and where it stands."""
+"""A stage as far as its cost goes: how many groups of layers, and where it stands."""
 
 NOBODY = -1
 MOST_PAIRS = 4096
@@ -38,7 +38,8 @@ class Rates:
             self._columns[kind] = [self._rate(worker, *kind) for worker in self.workers]
         return self._columns[kind]
 
-    def _rate(self, worker: WorkerProfile, layers: int, place: Place) -> float:
+    def _rate(self, worker: WorkerProfile, groups: int, place: Place) -> float:
+        layers = self.model.layers_of(groups, place)
         if self.model.memory(layers, place) > worker.memory_bytes:
             return 0.0
         return 1 / max(worker.seconds(self.model, layers, place), 1e-12)

@@ -21,12 +21,14 @@ def why_left_out(worker: WorkerProfile, model: ModelProfile, period: float, leas
     """Why a usable peer has no stage in a plan of this period."""
     name = f"left out {short(worker.peer)}"
     uplink = worker.uplink_seconds(model, Place.MIDDLE)
-    if not any(worker.fitting_layers(model, place) for place in Place):
-        return f"{name}: its {size(worker.memory_bytes)} of memory hold no layer of {size(model.layer_bytes)}"
+    unit = "layer" if model.group == 1 else f"group of {model.group} layers"
+    if not any(worker.fitting_groups(model, place) for place in Place):
+        need = size(model.group * model.layer_bytes)
+        return f"{name}: its {size(worker.memory_bytes)} of memory hold no {unit} of {need}"
     if uplink > period:
         return f"{name}: its uplink needs {milliseconds(uplink)} a micro-batch"
-    if worker.seconds_per_layer > period:
-        return f"{name}: one layer takes it {milliseconds(worker.seconds_per_layer)}"
+    if (seconds := model.group * worker.seconds_per_layer) > period:
+        return f"{name}: one {unit} takes it {milliseconds(seconds)}"
     return f"{name}: no pipeline of {least} to {most} stages is faster with it"
 
 
@@ -40,12 +42,13 @@ def why_unlike(worker: WorkerProfile) -> str:
     return f"left out {short(worker.peer)}: its numerics class {worker.numerics} is not the run's"
 
 
-def too_few(usable: int, layers: int, least: int, most: int | None) -> RunFailed:
+def too_few(usable: int, model: ModelProfile, least: int, most: int | None) -> RunFailed:
     """No pipeline has the number of stages asked for."""
+    layers = f"{model.layers} layers" + (f" in {model.groups} groups" if model.group > 1 else "")
     allowed = "any number of" if most is None else f"at most {most}"
     return RunFailed(
         f"a pipeline of {least} or more stages cannot be made: there are {usable} usable peers and "
-        f"{layers} layers, and the job allows {allowed} stages",
+        f"{layers}, and the job allows {allowed} stages",
         hint="start more peers, or ask for fewer stages",
     )
 
@@ -81,7 +84,7 @@ def why_these(first: int, end: int, shares: Sequence[str], rate: float, *, slowe
 
 def why_idle(worker: WorkerProfile, model: ModelProfile) -> str:
     """Why a peer is nobody's replica."""
-    if not any(worker.fitting_layers(model, place) for place in Place):
+    if not any(worker.fitting_groups(model, place) for place in Place):
         return why_left_out(worker, model, 0.0, 0, 0)
     return f"left out {short(worker.peer)}: the slowest stage is no faster with it"
 

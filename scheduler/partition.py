@@ -1,17 +1,19 @@
 """Which peer holds which layers: the split whose slowest stage is fastest.
 
-A stage is one peer and a contiguous range of at least one layer, within its memory. Its time per
+A stage is one peer and a contiguous range of at least one group of layers, within its memory. A group is what lies
+between two places where the job may be cut: one layer, or more with a lossy wire. A stage's time per
 micro-batch is the larger of computing and sending; the slowest stage's time is the pipeline's period.
 
-The layers of a model are all alike, so at a given period T a peer is described by four numbers: the most
-layers it can take as the only, the first, a middle or the last stage. Whether T can be met is then a
+The groups of a model are all alike, so at a given period T a peer is described by four numbers: the most
+groups it can take as the only, the first, a middle or the last stage (the last group may be shorter, and is
+always the last stage's). Whether T can be met is then a
 question about sums, whatever the order of the middle stages, and ``swarmd.scheduler.team`` answers it
 exactly. The best period is the time of some stage, one of finitely many: a binary search over
 those finds it (parametric search). All comparisons are between values of one function,
 ``WorkerProfile.seconds``, so no tolerance is needed, and every node computes the same plan.
 
 Among the plans of the best period the one with fewest stages is taken; what its peers could take beyond
-the model's layers is cut away where the time is longest.
+the model's groups is cut away where the time is longest.
 """
 
 from __future__ import annotations
@@ -81,15 +83,15 @@ def search_among(
     workers: Sequence[WorkerProfile], model: ModelProfile, *, min_stages: int, max_stages: int | None
 ) -> Search:
     """The planning problem of these peers. Raises RunFailed when they cannot be so many stages."""
-    most = min(len(workers), model.layers, max_stages or model.layers)
+    most = min(len(workers), model.groups, max_stages or model.groups)
     least = max(1, min_stages)
     if least > most:
-        raise explain.too_few(len(workers), model.layers, least, max_stages)
+        raise explain.too_few(len(workers), model, least, max_stages)
     return Search(list(workers), model, least, most)
 
 
 class Search:
-    """One planning problem: each peer's time by place and number of layers, as far as its memory goes."""
+    """One planning problem: each peer's time by place and number of groups, as far as its memory goes."""
 
     def __init__(self, workers: list[WorkerProfile], model: ModelProfile, least: int, most: int) -> None:
         self.workers = workers
@@ -115,7 +117,11 @@ class Search:
 
     def seconds(self, share: Share) -> float:
         """The time of one stage."""
-        return share.worker.seconds(self.model, share.layers, share.place)
+        return share.worker.seconds(self.model, self.layers(share), share.place)
+
+    def layers(self, share: Share | Role) -> int:
+        """How many layers its groups are."""
+        return self.model.layers_of(share.groups, share.place)
 
     def why_left_out(self, worker: WorkerProfile, period: float) -> str:
         """Why a plan of this period is without a peer."""
@@ -124,7 +130,8 @@ class Search:
     def layers_that_fit(self) -> int:
         """The most layers that any allowed team's memory holds."""
         teams = best_teams(self.offers(float("inf")), self.most)
-        return max((sum(r.layers for r in t) for s, t in teams.items() if s >= self.least), default=0)
+        sums = {stages: sum(self.layers(role) for role in team) for stages, team in teams.items()}
+        return max((layers for stages, layers in sums.items() if stages >= self.least), default=0)
 
     def _team(self, period: float) -> tuple[Role, ...] | None:
         teams = best_teams(self.offers(period), self.most)
@@ -132,34 +139,34 @@ class Search:
         return next((teams[stages] for stages in enough), None)
 
     def _covers(self, team: tuple[Role, ...]) -> bool:
-        return sum(role.layers for role in team) >= self.model.layers
+        return sum(role.groups for role in team) >= self.model.groups
 
     def offers(self, period: float) -> list[Offer]:
         """What each peer can take within a period."""
         return [Offer({place: bisect_right(times, period) for place, times in table.items()}) for table in self._times]
 
     def _time_table(self, worker: WorkerProfile, place: Place) -> list[float]:
-        fitting = worker.fitting_layers(self.model, place)
-        return [worker.seconds(self.model, layers, place) for layers in range(1, fitting + 1)]
+        most = worker.fitting_groups(self.model, place)
+        return [worker.seconds(self.model, self.model.layers_of(n, place), place) for n in range(1, most + 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One stage: a peer, its place, and how many layers it holds."""
+    """One stage: a peer, its place, and how many groups of layers it holds."""
 
     worker: WorkerProfile
     place: Place
-    layers: int
+    groups: int
 
 
 def _trimmed(search: Search, team: tuple[Role, ...]) -> list[Share]:
-    """Exactly the model's layers: the surplus is cut away where the time is longest."""
-    shares = [Share(search.workers[role.worker], role.place, role.layers) for role in team]
-    for _ in range(sum(share.layers for share in shares) - search.model.layers):
+    """Exactly the model's groups: the surplus is cut away where the time is longest."""
+    shares = [Share(search.workers[role.worker], role.place, role.groups) for role in team]
+    for _ in range(sum(share.groups for share in shares) - search.model.groups):
         longest = max(
-            (i for i, share in enumerate(shares) if share.layers > 1), key=lambda i: search.seconds(shares[i])
+            (i for i, share in enumerate(shares) if share.groups > 1), key=lambda i: search.seconds(shares[i])
         )
-        shares[longest] = replace(shares[longest], layers=shares[longest].layers - 1)
+        shares[longest] = replace(shares[longest], groups=shares[longest].groups - 1)
     return shares
 
 
@@ -171,7 +178,7 @@ def explained(
     stages: list[StagePlan] = []
     end = 0
     for share in shares:
-        first, end = end, end + share.layers
+        first, end = end, end + search.layers(share)
         time = search.seconds(share)
         why = explain.why_here(
             share.worker, first, end, time, share.worker.uplink_seconds(search.model, share.place), period

@@ -27,11 +27,6 @@ class Place(Enum):
         """Whether the stage computes the loss."""
         return self in (Place.ONLY, Place.LAST)
 
-    @property
-    def sends(self) -> int:
-        """Boundary tensors it sends per micro-batch: activations on, gradients back."""
-        return 2 - self.embeds - self.heads
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
@@ -44,12 +39,38 @@ class ModelProfile:
     embed_bytes: int
     head_bytes: int
     boundary_bytes: int
-    """One boundary tensor on the wire, per micro-batch and direction."""
+    """A micro-batch's activations on the wire."""
+    gradient_bytes: int | None = None
+    """Their gradients on the wire; None: as many."""
+    group: int = 1
+    """Layers between two places where stages may be cut; the last group may be shorter."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a model without layers, or of layers without weights."""
-        if self.layers < 1 or self.layer_bytes < 1:
-            raise ValueError("a model has at least one layer, and a layer at least one byte")
+        """Raises ValueError for a model without layers, or of layers without weights, or of empty groups."""
+        if self.layers < 1 or self.layer_bytes < 1 or self.group < 1:
+            raise ValueError("a model has at least one layer, a layer at least one byte, a group at least one layer")
+
+    @property
+    def groups(self) -> int:
+        """The most stages that the model can be cut into."""
+        return -(-self.layers // self.group)
+
+    def layers_of(self, groups: int, place: Place) -> int:
+        """Layers of a stage of so many groups. Where the short group is, at the end, there are fewer."""
+        return groups * self.group - place.heads * self._short
+
+    def groups_of(self, layers: int, place: Place) -> int:
+        """The most groups that have at most so many layers."""
+        return (layers + place.heads * self._short) // self.group
+
+    @property
+    def _short(self) -> int:
+        return self.groups * self.group - self.layers
+
+    def sent_bytes(self, place: Place) -> int:
+        """What a stage sends per micro-batch: activations to the next one, gradients to the one before."""
+        back = self.boundary_bytes if self.gradient_bytes is None else self.gradient_bytes
+        return (not place.heads) * self.boundary_bytes + (not place.embeds) * back
 
     def memory(self, layers: int, place: Place) -> int:
         """Bytes that a stage of so many layers needs."""
@@ -87,15 +108,15 @@ class WorkerProfile:
 
     def uplink_seconds(self, model: ModelProfile, place: Place) -> float:
         """Time to send what a stage sends."""
-        sent = place.sends * model.boundary_bytes
+        sent = model.sent_bytes(place)
         return sent / self.uplink_bytes_per_s if self.uplink_bytes_per_s else 0.0
 
     def seconds(self, model: ModelProfile, layers: int, place: Place) -> float:
         """Time per micro-batch of a stage: computing and sending overlap, the slower one counts."""
         return max(self.compute_seconds(layers, place), self.uplink_seconds(model, place))
 
-    def fitting_layers(self, model: ModelProfile, place: Place) -> int:
-        """The most layers whose memory this peer has; anywhere but alone, it leaves one to the others."""
-        most = model.layers if place is Place.ONLY else model.layers - 1
+    def fitting_groups(self, model: ModelProfile, place: Place) -> int:
+        """The most groups whose memory this peer has; anywhere but alone, it leaves one to the others."""
+        most = model.groups if place is Place.ONLY else model.groups - 1
         room = self.memory_bytes - model.memory(0, place)
-        return max(0, min(most, room // model.layer_bytes))
+        return max(0, min(most, model.groups_of(room // model.layer_bytes, place)))

@@ -80,7 +80,7 @@ def plan_replicas(
         raise ValueError(f"{len(workers)} peers: at most {MAX_PEERS} are planned at once")
     usable = sorted(workers, key=lambda worker: worker.peer)
     search = _Search(usable, model, Random(seed), Budget(looks))
-    most = min(len(usable), model.layers, max_stages or model.layers)
+    most = min(len(usable), model.groups, max_stages or model.groups)
     found = search.best(max(1, min_stages), most)
     chain = _chain(search, min_stages, max_stages)
     if found is None or chain.rate >= found.rate:
@@ -99,8 +99,9 @@ def upper_bound(workers: Sequence[WorkerProfile], model: ModelProfile) -> float:
         best = 0.0
         for place in Place:
             # More layers at once are never less work a second, so only the most that fit count.
-            layers = worker.fitting_layers(model, place)
-            if layers:
+            groups = worker.fitting_groups(model, place)
+            if groups:
+                layers = model.layers_of(groups, place)
                 work = layers + place.embeds * embed + place.heads * head
                 best = max(best, work / max(worker.seconds(model, layers, place), 1e-12))
         rates += best
@@ -127,23 +128,24 @@ class _Search:
         return found if found is not None and found.rate > 0 else None
 
     def _equal_cuts(self, stages: int) -> list[int]:
-        """Layers of each stage, by equal work; at least one each."""
-        each = (self.model.layers + self.embed + self.head) / stages
-        ends = [each * (stage + 1) - self.embed for stage in range(stages - 1)]
-        cuts, last = [0], self.model.layers
+        """Groups of layers of each stage, by equal work; at least one each."""
+        embed, last = self.embed / self.model.group, self.model.groups
+        each = (last + embed + self.head / self.model.group) / stages
+        ends = [each * (stage + 1) - embed for stage in range(stages - 1)]
+        cuts = [0]
         for number, end in enumerate(ends, 1):
             cuts.append(min(max(round(end), cuts[-1] + 1), last - (stages - number)))
         return [b - a for a, b in zip(cuts, [*cuts[1:], last], strict=True)]
 
     def _anneal(self, cover: Cover, budget: Budget) -> Cover:
-        """Shift a layer, or let two peers choose in each other's place; worse is kept with falling probability."""
+        """Shift a group, or let two peers choose in each other's place; worse is kept with falling probability."""
         now = best = improve(cover, self.random, budget)
         turns, all_looks = self.order, max(1, budget.looks)
         while len(now.kinds) > 1 and budget.take(4 * len(self.workers)):
-            layers, order = [count for count, _ in now.kinds], list(turns)
-            if not (self._shift(layers) if self.random.random() < 0.5 else self._swap(order)):
+            groups, order = [count for count, _ in now.kinds], list(turns)
+            if not (self._shift(groups) if self.random.random() < 0.5 else self._swap(order)):
                 continue
-            tried = improve(longest_first(self.rates, _kinds(layers), order), self.random, budget)
+            tried = improve(longest_first(self.rates, _kinds(groups), order), self.random, budget)
             heat = WARMTH * max(best.rate, 1e-12) * max(0.01, budget.looks / all_looks)
             if tried.rate >= now.rate or self.random.random() < exp((tried.rate - now.rate) / heat):
                 now, turns = tried, order
@@ -151,13 +153,13 @@ class _Search:
                 best = tried
         return best
 
-    def _shift(self, layers: list[int]) -> bool:
-        """One layer from a stage to another; whether there was one to give."""
-        giver, taker = below(self.random, len(layers)), below(self.random, len(layers))
-        if giver == taker or layers[giver] == 1:
+    def _shift(self, groups: list[int]) -> bool:
+        """One group from a stage to another; whether there was one to give."""
+        giver, taker = below(self.random, len(groups)), below(self.random, len(groups))
+        if giver == taker or groups[giver] == 1:
             return False
-        layers[giver] -= 1
-        layers[taker] += 1
+        groups[giver] -= 1
+        groups[taker] += 1
         return True
 
     def _swap(self, order: list[int]) -> bool:
@@ -166,11 +168,11 @@ class _Search:
         return a != b
 
 
-def _kinds(layers: Sequence[int]) -> tuple[Kind, ...]:
-    if len(layers) == 1:
-        return ((layers[0], Place.ONLY),)
-    middles = [(count, Place.MIDDLE) for count in layers[1:-1]]
-    return ((layers[0], Place.FIRST), *middles, (layers[-1], Place.LAST))
+def _kinds(groups: Sequence[int]) -> tuple[Kind, ...]:
+    if len(groups) == 1:
+        return ((groups[0], Place.ONLY),)
+    middles = [(count, Place.MIDDLE) for count in groups[1:-1]]
+    return ((groups[0], Place.FIRST), *middles, (groups[-1], Place.LAST))
 
 
 def _end_weights(workers: Sequence[WorkerProfile]) -> tuple[float, float]:
@@ -188,7 +190,8 @@ def _chain(search: _Search, min_stages: int, max_stages: int | None) -> Cover:
     """The exact plan without replicas. Raises RunFailed if there is none, and then there is none with them either."""
     plan = partition(search.workers, search.model, min_stages=min_stages, max_stages=max_stages)
     numbers = {worker.peer: number for number, worker in enumerate(search.workers)}
-    kinds = _kinds([stage.end - stage.first for stage in plan.stages])
+    group = search.model.group
+    kinds = _kinds([-(-(stage.end - stage.first) // group) for stage in plan.stages])
     columns = [search.rates.of(kind) for kind in kinds]
     cover = Cover(kinds, columns, [NOBODY] * len(numbers), [0.0] * len(kinds))
     for stage, chosen in enumerate(plan.stages):
@@ -210,7 +213,7 @@ def _explained(search: _Search, stages: list[tuple[Kind, list[int]]]) -> Replica
     made: list[ReplicaStage] = []
     end = 0
     for (kind, peers), total in zip(stages, sums, strict=True):
-        first, end = end, end + kind[0]
+        first, end = end, end + search.model.layers_of(*kind)
         told = [_share(search, kind, peer, total) for peer in peers]
         reason = explain.why_these(first, end, told, total, slowest=total == rate)
         made.append(ReplicaStage(tuple(search.workers[peer].peer for peer in peers), first, end, total, reason))
@@ -225,6 +228,6 @@ def _explained(search: _Search, stages: list[tuple[Kind, list[int]]]) -> Replica
 
 
 def _share(search: _Search, kind: Kind, peer: int, total: float) -> str:
-    worker, (layers, place) = search.workers[peer], kind
+    worker, layers, place = search.workers[peer], search.model.layers_of(*kind), kind[1]
     time, uplink = worker.seconds(search.model, layers, place), worker.uplink_seconds(search.model, place)
     return explain.share_of(worker, search.rates.of(kind)[peer] / total, time, by_uplink=uplink == time > 0)

@@ -43,7 +43,7 @@ def pipeline_of(
         micro_batches=micro_batches,
         steps=steps,
         forward_bytes=model.boundary_bytes,
-        backward_bytes=model.boundary_bytes,
+        backward_bytes=model.boundary_bytes if model.gradient_bytes is None else model.gradient_bytes,
     )
     crossing = [_mean_round_trip(a, b, round_trip) for a, b in pairwise(stages)]
     credited = tuple(

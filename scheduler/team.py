@@ -1,8 +1,9 @@
-"""Which peers to take as first, middle and last stages, so that together they take the most layers.
+"""Which peers to take as first, middle and last stages, so that together they take the most groups of layers.
 
-Each peer offers a number of layers for each place. For every number of stages the best team is found by
+Each peer offers a number of groups for each place. For every number of stages the best team is found by
 dynamic programming over the peers, with what is already filled as the state: how many stages, and
-whether they have a first and a last. Exact, because layers are alike and so only sums count.
+whether they have a first and a last. Exact, because groups are alike and so only sums count: a last group that is
+shorter than the others always belongs to the last stage, whose offers are made with it.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from swarmd.scheduler.profiles import Place
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The most layers one peer can take, by place; 0: it cannot stand there."""
+    """The most groups one peer can take, by place; 0: it cannot stand there."""
 
-    layers: Mapping[Place, int]
+    groups: Mapping[Place, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One peer's part in a team: its number in the offers, its place, and the layers it offered for it."""
+    """One peer's part in a team: its number in the offers, its place, and the groups it offered for it."""
 
     worker: int
     place: Place
-    layers: int
+    groups: int
 
 
 _State: TypeAlias = tuple[int, bool, bool]
@@ -38,13 +39,13 @@ _ORDER = {Place.ONLY: 0, Place.FIRST: 0, Place.MIDDLE: 1, Place.LAST: 2}
 
 
 def best_teams(offers: Sequence[Offer], most: int) -> dict[int, tuple[Role, ...]]:
-    """For each number of stages up to ``most``, the team that takes the most layers, in pipeline order."""
+    """For each number of stages up to ``most``, the team that takes the most groups, in pipeline order."""
     best: _Best = {(0, False, False): (0, ())}
     for worker in _useful(offers, most):
         for state, (total, team) in tuple(best.items()):
             for role, reached in _moves(state, worker, offers[worker]):
-                if reached[0] <= most and total + role.layers > best.get(reached, (-1, ()))[0]:
-                    best[reached] = (total + role.layers, (*team, role))
+                if reached[0] <= most and total + role.groups > best.get(reached, (-1, ()))[0]:
+                    best[reached] = (total + role.groups, (*team, role))
     return {
         stages: tuple(sorted(team, key=lambda role: (_ORDER[role.place], role.worker)))
         for (stages, first, last), (_, team) in best.items()
@@ -56,21 +57,21 @@ def _moves(state: _State, worker: int, offer: Offer) -> Iterator[tuple[Role, _St
     if state == _ALONE:
         return
     stages, first, last = state
-    if not stages and offer.layers[Place.ONLY]:
-        yield Role(worker, Place.ONLY, offer.layers[Place.ONLY]), _ALONE
-    if not first and offer.layers[Place.FIRST]:
-        yield Role(worker, Place.FIRST, offer.layers[Place.FIRST]), (stages + 1, True, last)
-    if not last and offer.layers[Place.LAST]:
-        yield Role(worker, Place.LAST, offer.layers[Place.LAST]), (stages + 1, first, True)
-    if offer.layers[Place.MIDDLE]:
-        yield Role(worker, Place.MIDDLE, offer.layers[Place.MIDDLE]), (stages + 1, first, last)
+    if not stages and offer.groups[Place.ONLY]:
+        yield Role(worker, Place.ONLY, offer.groups[Place.ONLY]), _ALONE
+    if not first and offer.groups[Place.FIRST]:
+        yield Role(worker, Place.FIRST, offer.groups[Place.FIRST]), (stages + 1, True, last)
+    if not last and offer.groups[Place.LAST]:
+        yield Role(worker, Place.LAST, offer.groups[Place.LAST]), (stages + 1, first, True)
+    if offer.groups[Place.MIDDLE]:
+        yield Role(worker, Place.MIDDLE, offer.groups[Place.MIDDLE]), (stages + 1, first, last)
 
 
 def _useful(offers: Sequence[Offer], most: int) -> list[int]:
     """Peers that can be in a best team: the ``most`` best middles, and the two best ends beyond them."""
 
     def ranked(place: Place, among: list[int]) -> list[int]:
-        return sorted(among, key=lambda worker: (-offers[worker].layers[place], worker))
+        return sorted(among, key=lambda worker: (-offers[worker].groups[place], worker))
 
     middles = ranked(Place.MIDDLE, list(range(len(offers))))
     useful, others = set(middles[:most]), middles[most:]

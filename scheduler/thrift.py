@@ -2,16 +2,16 @@
 
 The plan that is fastest whatever it costs is taken if it can be afforded. Else the smallest period is searched
 that some affordable plan meets. Within a period, prices are tried as the line between peers that take what they can
-and dearer ones, which take one layer at most. What a team could take beyond the model's layers is cut away where it
-is dearest, and the output matrix goes to a cheaper member if one can take it. That is a bounded search and not an
-exact one: a plan that it finds is affordable, and one cheaper than the cheapest that it finds may exist.
+and dearer ones, which take one group of layers at most. What a team could take beyond the model's layers is cut
+away where it is dearest, and the output matrix goes to a cheaper member if one can take it. That is a bounded search
+and not an exact one: a plan that it finds is affordable, and one cheaper than the cheapest that it finds may exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from swarmd.scheduler import explain
 from swarmd.scheduler.partition import Partition, Search, Share, explained, partition, search_among
@@ -124,7 +124,7 @@ class _Thrift:
     def _behind(self, line: int, worker: int, offer: Offer) -> Offer:
         if self._price(worker) <= line:
             return offer
-        return Offer({place: min(1, layers) for place, layers in offer.layers.items()})
+        return Offer({place: min(1, groups) for place, groups in offer.groups.items()})
 
     def _head_moved(self, team: tuple[Role, ...], offers: list[Offer]) -> tuple[Role, ...]:
         """The cheapest member that can takes the last place, and who had it the one that is free."""
@@ -132,32 +132,32 @@ class _Thrift:
         cheaper = [at for at, role in enumerate(team) if self._price(role.worker) < self._price(last.worker)]
         for at in sorted(cheaper, key=lambda at: (self._price(team[at].worker), at)):
             here = team[at]
-            moved, freed = offers[here.worker].layers[last.place], offers[last.worker].layers[here.place]
+            moved, freed = offers[here.worker].groups[last.place], offers[last.worker].groups[here.place]
             swapped = list(team)
-            swapped[at] = Role(last.worker, here.place, min(freed, last.layers))
+            swapped[at] = Role(last.worker, here.place, min(freed, last.groups))
             swapped[-1] = Role(here.worker, last.place, moved)
             if moved and freed and self._covers(swapped):
                 return tuple(swapped)
         return team
 
     def _covers(self, team: Sequence[Role]) -> bool:
-        return sum(role.layers for role in team) >= self.search.model.layers
+        return sum(role.groups for role in team) >= self.search.model.groups
 
     def _cost(self, shares: Sequence[Share]) -> int:
-        ends = accumulate(share.layers for share in shares)
+        ends = [0, *accumulate(map(self.search.layers, shares))]
         return self._purse.cost(
-            (share.worker.peer, end - share.layers, end) for share, end in zip(shares, ends, strict=True)
+            (share.worker.peer, first, end) for share, (first, end) in zip(shares, pairwise(ends), strict=True)
         )
 
     def _trimmed(self, team: tuple[Role, ...]) -> list[Share]:
-        """One layer each, and the rest where it is cheapest."""
-        layers = [1] * len(team)
-        rest = self.search.model.layers - len(team)
+        """One group each, and the rest where it is cheapest."""
+        groups = [1] * len(team)
+        rest = self.search.model.groups - len(team)
         for at in sorted(range(len(team)), key=lambda at: (self._price(team[at].worker), at)):
-            more = min(rest, team[at].layers - 1)
-            layers[at], rest = layers[at] + more, rest - more
+            more = min(rest, team[at].groups - 1)
+            groups[at], rest = groups[at] + more, rest - more
         workers = self.search.workers
-        return [Share(workers[role.worker], role.place, each) for role, each in zip(team, layers, strict=True)]
+        return [Share(workers[role.worker], role.place, each) for role, each in zip(team, groups, strict=True)]
 
     def _price(self, worker: int) -> int:
         return self._purse.price(self.search.workers[worker].peer)

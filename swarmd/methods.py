@@ -31,6 +31,7 @@ from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import run_view, state_words
+from swarmd.scheduler.wires import wire_words
 from swarmd.views import hosted_views, idle_reason, now_view, peer_view
 
 Answer = dict[str, Any]
@@ -105,7 +106,8 @@ class Methods:
         return {"settings": shown(self._deps.config, self._origins)}
 
     async def _submit(self, params: Answer) -> Answer:
-        return {"run": (await self._runs.submit(param(params, "path", str))).run}
+        record = await self._runs.submit(param(params, "path", str))
+        return {"run": record.run, "wire": wire_words(record.spec)}
 
     async def _estimate(self, params: Answer) -> Answer:
         return as_json(await estimate_job(self._deps, param(params, "path", str)))

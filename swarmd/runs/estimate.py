@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from typing import Any
 
 import trio
@@ -13,10 +12,10 @@ from swarmd.protocols.budget import Budget
 from swarmd.protocols.control import EstimateView
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.amounts import format_credits
-from swarmd.protocols.spec import parse_spec
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.funding import too_dear
 from swarmd.runs.planning import model_profile
+from swarmd.runs.wiring import settled_spec
 from swarmd.scheduler.pricing import Estimate, Quote, Shape, estimate, words_of
 
 
@@ -29,7 +28,7 @@ async def estimate_job(deps: RunDeps, path: str) -> EstimateView:
 
 async def estimate_prepared(deps: RunDeps, answer: dict[str, Any]) -> EstimateView:
     """As ``estimate_job``, of what ``swarmd.train.prepare`` answered."""
-    spec, budget = parse_spec(b64decode(answer["spec"])), Budget(**answer["budget"])
+    (spec, _), budget = settled_spec(answer, deps), Budget(**answer["budget"])
     asked = answer["run"]
     shape = Shape(model=model_profile(spec), min_stages=asked["min_stages"] or 1, max_stages=asked["max_stages"])
     quotes = [quote_of(peer, advert, budget, deps) for peer, advert in sorted(deps.adverts().items())]

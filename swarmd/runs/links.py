@@ -13,7 +13,7 @@ from itertools import chain
 
 import trio
 
-from swarmd.compute.layout import boundary_shape, layout_of
+from swarmd.compute.layout import boundary_shape, codec_of, layout_of
 from swarmd.compute.memory import SlotPool
 from swarmd.compute.messages import Arrived, Outgoing, Sent
 from swarmd.compute.process import Compute
@@ -57,7 +57,7 @@ class SlotSink:
     def allocate(self, header: FrameHeader) -> HeldSlot | None:
         """A free slot; waits for one. None when the stage has ended."""
         if not self._expected(header):
-            raise ProtocolViolation(f"a frame this stage does not expect: {header.key}, {header.shape}")
+            raise ProtocolViolation(f"a frame this stage does not expect: {header.key}, {header.codec}, {header.shape}")
         index = self.pool.take(None)
         if index == CLOSED:
             self.pool.give(CLOSED)
@@ -105,7 +105,7 @@ class StageLinks:
         self._deps, self._compute, self._plan = deps, compute, plan
         self._nursery, self._broken, self._note = nursery, broken, note
         layout = layout_of(spec)
-        self._slot_bytes, self._shape = layout.slot_bytes, boundary_shape(spec)
+        self._slot_bytes, self._shape, self._wire = layout.slot_bytes, boundary_shape(spec), spec.wire
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
         self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at), note) for at in self._neighbours}
@@ -166,7 +166,8 @@ class StageLinks:
                 plan.number,
                 boundary,
             )
-            form = (header.codec, header.dtype, header.shape) == ("raw", "float32", self._shape)
+            codec = codec_of(self._wire, key.direction)
+            form = (header.codec, header.dtype, header.shape) == (codec, "float32", self._shape)
             return named and form and key.direction in directions
 
         return expected

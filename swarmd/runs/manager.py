@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from base64 import b64decode
 
 import trio
 
@@ -14,7 +13,7 @@ from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
-from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import RunStatement, sign_run
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.collecting import collect_pay, serve_pay
@@ -23,6 +22,7 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import load_records, save_record
 from swarmd.runs.record import RunRecord, checkpoint_blobs, needed_blobs, spec_blobs
 from swarmd.runs.view import state_words
+from swarmd.runs.wiring import settled_spec
 
 _logger = logging.getLogger(__name__)
 
@@ -78,8 +78,9 @@ class Runs:
         self._check_room()
         await self._deps.device.probed.wait()
         answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
-        spec, budget = parse_spec(b64decode(answer["spec"])), Budget(**answer["budget"])
-        record = self._record(spec, budget, answer["run"])
+        spec, wire = settled_spec(answer, self._deps)
+        record = self._record(spec, Budget(**answer["budget"]), answer["run"])
+        self._deps.events.info(wire, run=record.run)
         await self._begin(record)
         return record
 

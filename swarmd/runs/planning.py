@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 import trio
 
+from swarmd.compute.layout import boundary_shape
+from swarmd.protocols.codecs import payload_bytes
 from swarmd.protocols.footprint import (
     boundary_bytes,
     embedding_parameters,
@@ -20,6 +22,7 @@ from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
+from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
@@ -90,7 +93,9 @@ def model_profile(spec: JobSpec) -> ModelProfile:
         + held * (layer_activations(model, batch) + 2 * boundary),
         embed_bytes=unit_memory(spec, embedding_parameters(model)),
         head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
-        boundary_bytes=boundary,
+        boundary_bytes=payload_bytes(spec.wire.forward, boundary_shape(spec)),
+        gradient_bytes=payload_bytes(spec.wire.backward, boundary_shape(spec)),
+        group=group_of(spec.wire),
     )
 
 

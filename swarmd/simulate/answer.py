@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.jobfile import JobFile
 from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.work import layer_operations
 from swarmd.runs.planning import model_profile
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
 from swarmd.scheduler.nearness import RoundTrip
@@ -20,8 +22,9 @@ from swarmd.scheduler.replicas import plan_replicas
 from swarmd.scheduler.scenario import PlannedStage, pipeline_of
 from swarmd.scheduler.simulate import simulate
 from swarmd.scheduler.simulated import MAX_MESSAGES, Outcome, Pipeline
-from swarmd.simulate.costs import profile_of, spec_of
-from swarmd.simulate.peers import DescribedPeers
+from swarmd.scheduler.wires import Declared, settled
+from swarmd.simulate.costs import BOTH_WAYS, profile_of, spec_of
+from swarmd.simulate.peers import DescribedPeer, DescribedPeers
 
 STEPS = 12
 """Steps that are simulated: after a few each is like the one before."""
@@ -38,6 +41,14 @@ class Chosen:
     left_out: tuple[str, ...]
 
 
+def _settled(spec: JobSpec, job: JobFile, known: Mapping[PeerId, DescribedPeer], efficiency: float) -> JobSpec:
+    """The spec with the wire that ``auto`` stands for among these peers."""
+    operations = BOTH_WAYS * layer_operations(spec)
+    speeds = {peer: profile_of(each, peer, spec, efficiency).seconds_per_layer for peer, each in known.items()}
+    declared = [Declared(peer, int(operations / speeds[peer]), each.uplink) for peer, each in known.items()]
+    return settled(spec, job.wire, job.run, declared)[0]
+
+
 def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: bool = False) -> dict[str, Any]:
     """What this job would do on these peers, with several to a stage if ``replicas``. Its paths start at ``base``.
 
@@ -45,9 +56,10 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
         RunFailed: no plan fits; says what is short.
         NotFound, UsageError: the tokenizer or checkpoint cannot be used.
     """
-    spec = spec_of(job, base)
-    model, identities = model_profile(spec), [PeerId(f"p{number:07}") for number in range(len(described.peers))]
+    identities = [PeerId(f"p{number:07}") for number in range(len(described.peers))]
     known = dict(zip(identities, described.peers, strict=True))
+    spec = _settled(spec_of(job, base), job, known, described.efficiency)
+    model = model_profile(spec)
     workers = [profile_of(peer, identity, spec, described.efficiency) for identity, peer in known.items()]
 
     def round_trip(a: str, b: str) -> float:

@@ -35,7 +35,7 @@ def spec_of(job: JobFile, base: Path) -> JobSpec:
         batch=job.batch,
         schedule=job.schedule,
         numerics=job.numerics,
-        wire=job.wire,
+        wire=job.wire.resolved(model.num_hidden_layers),
     )
 
 

@@ -84,7 +84,7 @@ def open_model(folder: Path) -> tuple[JobSpec, Model]:
         raise StateError(f"{folder / MODEL} does not fit {SPEC} beside it", hint="export the model again")
     # Copies: what a file was mapped to may lie anywhere, and alignment changes the bits of matrix products.
     units = {unit: {name: tensors[name].clone() for name in names} for unit, names in shapes.items()}
-    return spec, Model(spec.model, units)
+    return spec, Model(spec.model, units, spec.wire)
 
 
 def evaluate_model(spec: JobSpec, model: Model, folder: Path) -> Evaluation:

@@ -74,7 +74,7 @@ def train(
     place = resolve(device)
     names = stage_units(spec.model, 0, spec.model.num_hidden_layers)
     units = open_units(spec, names, resume, blobs.get if blobs else None, place)
-    model = Model(spec.model, {name: unit.weights for name, unit in units.items()})
+    model = Model(spec.model, {name: unit.weights for name, unit in units.items()}, spec.wire)
     sums, optimizer = sums_of(spec, names, place), AdamW(spec)
     rows: list[Row] = []
 

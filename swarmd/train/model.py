@@ -22,19 +22,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from swarmd.protocols.checkpoint import EMBED, HEAD
-from swarmd.protocols.spec import ModelSpec
+from swarmd.protocols.checkpoint import EMBED, HEAD, layer_unit
+from swarmd.protocols.spec import ModelSpec, WireSpec
+from swarmd.train.codecs import cross
 
 Weights = Mapping[str, Tensor]
+PLAIN = WireSpec()
 
 
 class Model:
     """Consecutive units of a decoder. Called with what enters the first, it gives what leaves the last."""
 
-    def __init__(self, spec: ModelSpec, weights: Mapping[str, Weights]) -> None:
-        """``weights`` holds each unit's parameters by their full names, units in the order of the data."""
+    def __init__(self, spec: ModelSpec, weights: Mapping[str, Weights], wire: WireSpec = PLAIN) -> None:
+        """``weights`` holds each unit's parameters by their full names, units in the order of the data.
+
+        What passes one of the wire's boundaries between two units goes through its codecs, forward and back.
+        """
         self.spec = spec
         self.weights = weights
+        self._wire = wire
+        self._crossed = {layer_unit(layer) for layer in wire.boundaries} - set(list(weights)[:1])
         self.parameters = {name: tensor for unit in weights.values() for name, tensor in unit.items()}
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -43,6 +50,8 @@ class Model:
         Gives hidden states, or logits [B, T, V] if the last unit is the head.
         """
         for unit, weights in self.weights.items():
+            if unit in self._crossed:
+                x = cross(self._wire, x)
             if unit == EMBED:
                 x = F.embedding(x, weights["model.embed_tokens.weight"])
             elif unit == HEAD:

@@ -31,7 +31,9 @@ from swarmd.train.tokenizer import Tokenizer, bytes_tokenizer, file_tokenizer
 def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
     """The resolved spec of a job. Paths in the job start at ``base``, the job file's folder.
 
-    The same files give the same spec id. Raises:
+    The same files give the same spec id. A wire of ``auto`` is ``raw`` here: who submits the job settles it.
+
+    Raises:
         NotFound: a text, tokenizer or checkpoint file is not there.
         UsageError: a file cannot be used, the text is too short, or sizes do not fit together.
         StateError: the disk will not take the blobs.
@@ -51,7 +53,7 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         batch=job.batch,
         schedule=job.schedule,
         numerics=job.numerics,
-        wire=job.wire,
+        wire=job.wire.resolved(model.num_hidden_layers),
     )
     _check(job, spec)
     if job.model.checkpoint is None:
@@ -100,7 +102,7 @@ def sizes_of(job: JobFile, base: Path, tokenizer: Tokenizer) -> ModelSpec:
 
 
 def _check(job: JobFile, spec: JobSpec) -> None:
-    faults = [*spec_faults(spec), *stage_faults(job.run, spec.model.num_hidden_layers)]
+    faults = [*spec_faults(spec), *stage_faults(job.run, spec.model.num_hidden_layers, spec.wire)]
     if faults:
         lines = [f"{fault.field} = {fault.value!r}: {fault.problem}" for fault in faults]
         raise UsageError("\n".join(lines), hint="correct the job file")
@@ -120,7 +122,8 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     stages = {"min_stages": job.run.min_stages, "max_stages": job.run.max_stages}
     encoded = base64.b64encode(spec.to_bytes()).decode()
-    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, "run": stages, "budget": asdict(job.budget)}))
+    tables = {"run": stages, "wire": asdict(job.wire), "budget": asdict(job.budget)}
+    print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, **tables}))
     return 0
 
 

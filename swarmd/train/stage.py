@@ -19,6 +19,7 @@ from swarmd.protocols.checkpoint import Checkpoint
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import Read, open_units
+from swarmd.train.codecs import decode, encode, wire_dtype, wire_shape
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
@@ -52,8 +53,9 @@ class _Graph:
 class Stage:
     """Layers [first, end), with the embedding before layer 0 and the head after the last layer.
 
-    Hidden states and their gradients come and go as CPU float32 [B, T, D]. Steps count from 1, micro-batches
-    from 0. ``version`` is the number of steps in the weights; only step ``version + 1`` may be computed.
+    Hidden states and their gradients come and go on the CPU as they are on the wire: float32 [B, T, D] for
+    ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0. ``version``
+    is the number of steps in the weights; only step ``version + 1`` may be computed.
 
     Every method raises ProtocolViolation for a call out of turn or a tensor of another shape.
     """
@@ -73,6 +75,8 @@ class Stage:
         layers = spec.model.num_hidden_layers
         if not 0 <= first < end <= layers:
             raise ProtocolViolation(f"no stage has layers {first} to {end - 1} of {layers}")
+        if not {first, end} <= {0, layers, *(spec.wire.boundaries or range(layers))}:
+            raise ProtocolViolation(f"the run cannot be cut at layers {first} and {end}; its wire has boundaries")
         self.first, self.last = first == 0, end == layers
         if data is None and (self.first or self.last):
             raise ProtocolViolation("the first and the last stage need the run's tokens")
@@ -81,7 +85,7 @@ class Stage:
         self._boundary = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
         names = stage_units(spec.model, first, end)
         self.units = open_units(spec, names, checkpoint, read, self._device)
-        self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()})
+        self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()}, spec.wire)
         self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
         self._graphs: dict[int, _Graph] = {}
         self._forwarded: set[int] = set()
@@ -103,14 +107,15 @@ class Stage:
         if micro_batch in self._forwarded:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} came forward before")
         inputs, targets = self._tokens(lambda data: data.micro_batch(step, micro_batch))
-        entered = self._placed(x).requires_grad_() if inputs is None else self._none(x, inputs)
+        codec = self._spec.wire.forward
+        entered = self._arrived(codec, x).requires_grad_() if inputs is None else self._none(x, inputs)
         left = self._model(entered)
         if targets is not None:
             left = loss_share(left, targets, self._spec.batch.tokens_per_step)
             self._losses[micro_batch] = left.item()
         self._graphs[micro_batch] = _Graph(entered, left)
         self._forwarded.add(micro_batch)
-        return None if self.last else left.detach().cpu()
+        return None if self.last else encode(codec, left.detach()).cpu()
 
     def backward(self, step: int, micro_batch: int, gradient: Tensor | None = None) -> Tensor | None:
         """What the stage before needs; None from the first. The last takes no ``gradient``.
@@ -120,12 +125,12 @@ class Stage:
         self._check_turn(step, micro_batch)
         if micro_batch not in self._graphs:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} has nothing to go back over")
-        above = self._none(gradient, None) if self.last else self._placed(gradient)
+        above = self._none(gradient, None) if self.last else self._arrived(self._spec.wire.backward, gradient)
         graph = self._graphs.pop(micro_batch)
         wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
         self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
-        return None if self.first else found[-1].cpu().contiguous()
+        return None if self.first else encode(self._spec.wire.backward, found[-1]).cpu().contiguous()
 
     def commit(self, step: int) -> StageStep:
         """Update the weights from the sums of all micro-batches, each counted once."""
@@ -143,8 +148,9 @@ class Stage:
         """One batch of held-out windows: what the next stage needs, or the last one's sum of token losses."""
         with torch.no_grad():
             inputs, targets = self._tokens(lambda data: data.eval_batch(batch))
-            left = self._model(self._placed(x) if inputs is None else self._none(x, inputs))
-            return left.cpu() if targets is None else loss_sum(left, targets)
+            codec = self._spec.wire.forward
+            left = self._model(self._arrived(codec, x) if inputs is None else self._none(x, inputs))
+            return encode(codec, left).cpu() if targets is None else loss_sum(left, targets)
 
     def snapshot(self) -> dict[str, tuple[bytes, bytes]]:
         """Each unit's weights and optimizer state as safetensors; between steps only."""
@@ -168,11 +174,12 @@ class Stage:
             on_device(targets, self._device) if self.last else None,
         )
 
-    def _placed(self, x: Tensor | None) -> Tensor:
+    def _arrived(self, codec: str, x: Tensor | None) -> Tensor:
         """A copy in torch's own memory: what arrives may lie anywhere, and alignment changes bits."""
-        if x is None or tuple(x.shape) != self._boundary or x.dtype != torch.float32:
-            raise ProtocolViolation(f"a boundary tensor is float32 of shape {self._boundary}")
-        return x.detach().to(self._device, copy=True)
+        shape, dtype = wire_shape(codec, self._boundary), wire_dtype(codec)
+        if x is None or tuple(x.shape) != shape or x.dtype != dtype:
+            raise ProtocolViolation(f"a boundary tensor is {dtype} of shape {shape}")
+        return decode(codec, x.detach().to(self._device), self._boundary[-1])
 
     def _none(self, x: Tensor | None, instead: T) -> T:
         if x is not None:

@@ -15,12 +15,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
-from swarmd.compute.layout import SlotLayout
+from swarmd.compute.layout import SlotLayout, boundary_shape, codec_of
 from swarmd.compute.memory import SlotMemory, SlotPool
 from swarmd.compute.messages import (
     FROM_WORKER,
@@ -47,6 +46,7 @@ from swarmd.protocols.tensors import (
     FrameKey,
     tile_root,
 )
+from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
 from swarmd.train.runner import StageRunner, flow_of
 from swarmd.train.stage import Stage, deterministic
@@ -84,7 +84,7 @@ class Worker:
             self.free.give(message.slot)
         elif isinstance(message, Arrived):
             header = message.header
-            tensor = torch.empty(header.shape, dtype=torch.float32)
+            tensor = wire_empty(header.codec, header.shape)
             _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
             self.channel.send(Taken(message.slot))
             self.inbox.put((header, tensor))
@@ -144,15 +144,16 @@ class Worker:
     def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
         """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""
         assert self.load is not None
+        assert self.spec is not None
         to_next = direction != Direction.BACKWARD
         boundary = self.load.end if to_next else self.load.first
         slot = self._slot()
-        view = self.memory.slot(slot, tensor.numel() * 4)
+        view = self.memory.slot(slot, tensor.nbytes)
         view[:] = _bytes_of(tensor)
-        shape = tuple(tensor.shape)
+        shape, codec = boundary_shape(self.spec), codec_of(self.spec.wire, direction)
         key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
-        root = tile_root(view, shape, "float32")
-        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, "raw", "float32", shape, root)
+        root = tile_root(view, shape, "float32", codec)
+        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, codec, "float32", shape, root)
         self.channel.send(Outgoing(header, slot, to_next))
 
     def report(self, message: object) -> None:

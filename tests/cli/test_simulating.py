@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 JOB = "[model]\nlayers = 4\n[data]\nembedded = true\n[run]\nmin_stages = 2\n"
-PEERS = ROOT / "examples" / "peers.toml"
+PEERS = ROOT / "examples" / "peers" / "homes.toml"
 
 
 @pytest.fixture

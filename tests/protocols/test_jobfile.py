@@ -13,8 +13,9 @@ from swarmd.protocols.errors import JobFileError
 from swarmd.protocols.jobbuild import Settings
 from swarmd.protocols.jobfile import JobFile, decode_job, parse_job
 from swarmd.protocols.jobschema import FIELDS, OTHER_NAMES
-from swarmd.protocols.jobtables import DataTable, ModelTable, RunTable, TokenizerTable
+from swarmd.protocols.jobtables import DataTable, ModelTable, RunTable, TokenizerTable, WireTable
 from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec, WireSpec
+from swarmd.protocols.wirerules import group_count, group_of
 
 SHORTEST = "[data]\nembedded = true\n"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,7 +44,7 @@ def test_only_data_must_be_given() -> None:
         optimizer=OptimizerSpec(),
         schedule=ScheduleSpec(steps=300, eval_every=50, eval_windows=32, checkpoint_every=100),
         numerics=NumericsSpec(),
-        wire=WireSpec(),
+        wire=WireTable(codec="raw"),
         run=RunTable(min_stages=1, max_stages=None),
         budget=Budget(),
     )
@@ -98,7 +99,8 @@ dtype = "float32"
 sum = "ordered"
 threads = 2
 [wire]
-codec = "raw"
+codec = "int8/int4"
+boundaries = [1]
 [run]
 min_stages = 1
 max_stages = 2
@@ -141,6 +143,8 @@ def test_every_setting_is_taken() -> None:
     )
     assert job.schedule == ScheduleSpec(steps=50, eval_every=10, eval_windows=6, checkpoint_every=25)
     assert job.numerics == NumericsSpec(sum="ordered", threads=2)
+    assert job.wire == WireTable(codec="int8/int4", boundaries=(1,))
+    assert job.wire.resolved(2) == WireSpec(forward="int8", backward="int4", boundaries=(1,))
     assert job.run == RunTable(min_stages=1, max_stages=2)
     assert job.budget == Budget(max_credits=2_500_000, max_price=40, pay_every=4, lane_hours=24)
 
@@ -162,6 +166,35 @@ def test_a_default_follows_from_other_settings(lines: str, field: str, value: ob
     text = lines if "[data]" in lines else f"{lines}\n{SHORTEST}"
     table, _, key = field.partition(".")
     assert getattr(getattr(parse_job(text, "job.toml"), table), key) == value
+
+
+@pytest.mark.parametrize(
+    ("layers", "boundaries"),
+    [(1, ()), (2, (1,)), (8, (1, 2, 3, 4, 5, 6, 7)), (9, (2, 4, 6, 8)), (32, (4, 8, 12, 16, 20, 24, 28))],
+)
+def test_a_lossy_wire_has_at_most_eight_groups(layers: int, boundaries: tuple[int, ...]) -> None:
+    wire = WireTable(codec="int8/int4").resolved(layers)
+    assert wire == WireSpec(forward="int8", backward="int4", boundaries=boundaries)
+    assert group_count(wire, layers) <= 8
+
+
+@pytest.mark.parametrize("lines", ["", "[model]\nlayers = 1\n", "[model]\ncheckpoint = 'llama'\n"])
+def test_a_wire_may_be_left_open_or_named_where_the_layers_are_not_known_yet(lines: str) -> None:
+    assert parse_job(f"{lines}[wire]\ncodec = 'auto'\n{SHORTEST}", "job.toml").wire == WireTable(codec="auto")
+    if "llama" in lines:
+        text = f"{lines}[wire]\ncodec = 'int8'\nboundaries = [4, 2]\n{SHORTEST}"
+        assert parse_job(text, "job.toml").wire == WireTable(codec="int8", boundaries=(2, 4))
+
+
+def test_auto_is_what_is_chosen_for_it() -> None:
+    table = WireTable(codec="auto", boundaries=(2,))
+    assert table.resolved(4) == WireSpec()
+    assert table.resolved(4, "bf16") == WireSpec(forward="bf16", backward="bf16", boundaries=(2,))
+
+
+def test_without_boundaries_a_model_may_be_cut_anywhere() -> None:
+    assert (group_of(WireSpec()), group_count(WireSpec(), 9)) == (1, 9)
+    assert group_of(WireTable(codec="int4").resolved(9)) == 2
 
 
 def test_a_short_run_has_a_short_warm_up() -> None:

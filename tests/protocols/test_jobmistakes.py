@@ -98,7 +98,18 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     ('[numerics]\nsum = "fast"', 'job.toml:2: numerics.sum = "fast": must be "exact" or "ordered"'),
     ('[numerics]\ndtype = "bfloat16"', 'job.toml:2: numerics.dtype = "bfloat16": must be "float32"'),
-    ('[wire]\ncodec = "int8"', 'job.toml:2: wire.codec = "int8": must be "raw"'),
+    (
+        '[wire]\ncodec = "int2"',
+        'job.toml:2: wire.codec = "int2": must be "raw" or "bf16" or "int8" or "int8/int4" or "int4" or "auto"',
+    ),
+    *(
+        (
+            f"[wire]\nboundaries = {value}",
+            f"job.toml:2: wire.boundaries = {value}: must be a list of layers, such as [2, 4, 6]: "
+            "each the first one after a boundary",
+        )
+        for value in ("2", "[]", "[0, 2]", '["2"]', "[true]", "[2.5]", "[512]")
+    ),
     ('[tokenizer]\nkind = "word"', 'job.toml:2: tokenizer.kind = "word": must be "bytes" or "file"'),
     # settings that do not exist
     ("[model]\nlayer = 4", "job.toml:2: model.layer = 4: no such setting; did you mean layers?"),
@@ -122,7 +133,7 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     (
         "[wire]\nspeed = 9",
-        "job.toml:2: wire.speed = 9: no such setting; [wire] has codec",
+        "job.toml:2: wire.speed = 9: no such setting; [wire] has codec, boundaries",
     ),
     ("[wire.codec]\nx = 1", 'job.toml:1: wire.codec = {...}: must be text in quotes; use "raw"'),
     (
@@ -196,6 +207,36 @@ MISTAKES: list[tuple[str, str]] = [
     (
         "[run]\nmin_stages = 4\nmax_stages = 2",
         "job.toml:2: run.min_stages = 4: is over max_stages (2); use at most 2",
+    ),
+    (
+        '[wire]\ncodec = "raw"\nboundaries = [2, 4, 6]',
+        "job.toml:3: wire.boundaries = [2, 4, 6]: raw loses nothing, so stages may be cut anywhere; remove it, "
+        "or choose another codec",
+    ),
+    (
+        '[model]\ncheckpoint = "llama"\n[wire]\nboundaries = [2]',
+        "job.toml:4: wire.boundaries = [2]: raw loses nothing, so stages may be cut anywhere; remove it, "
+        "or choose another codec",
+    ),
+    *(
+        (
+            f'[wire]\ncodec = "{codec}"\nboundaries = [3, 4]',
+            "job.toml:3: wire.boundaries = [3, 4]: must be evenly spaced and reach through all 8 layers; use [3, 6]",
+        )
+        for codec in ("int8", "auto")
+    ),
+    (
+        '[model]\nlayers = 64\n[wire]\ncodec = "int4"\nboundaries = [1, 3]',
+        "job.toml:5: wire.boundaries = [1, 3]: must be evenly spaced and reach through all 64 layers; "
+        "use [1, 2, 3, 4, 5, 6, 7, 8, ...]",
+    ),
+    (
+        '[model]\nlayers = 1\n[wire]\ncodec = "int8/int4"',
+        'job.toml:4: wire.codec = "int8/int4": one layer has no boundary that a lossy codec could apply at; use raw',
+    ),
+    (
+        '[wire]\ncodec = "int8"\nboundaries = [4]\n[run]\nmin_stages = 3',
+        "job.toml:5: run.min_stages = 3: the wire's boundaries make 2 groups of layers; use at most 2",
     ),
     (
         "[run]\nmax_stages = 9",

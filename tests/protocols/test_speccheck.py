@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swarmd.protocols.canonical import Value, encode
 from swarmd.protocols.errors import ProtocolViolation
-from swarmd.protocols.spec import SCHEMA, JobSpec, ShardSpec, parse_spec
+from swarmd.protocols.spec import SCHEMA, JobSpec, ShardSpec, WireSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec, parameter_count, spec_faults, stage_memory
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, is_exact_float, is_name
 from tests.protocols.specs import BLOB, SPEC
@@ -70,7 +70,8 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("name", "../up", "must be 1 to 64 letters"),
     ("name", "new\nline", "must be 1 to 64 letters"),
     ("name", "line\n", "must be 1 to 64 letters"),
-    ("wire.boundaries", (1,), "must be empty with raw"),
+    ("wire.boundaries", (1,), "raw loses nothing, so stages may be cut anywhere"),
+    ("wire.forward", "int8", "does not go with int8; pairs are raw with raw, .*int8 with int4"),
     ("model.num_attention_heads", 3, "must divide by heads"),
     ("model.num_attention_heads", 8, "must be even"),
     ("model.num_key_value_heads", 4, "must divide by kv_heads"),
@@ -100,6 +101,28 @@ def test_a_hostile_spec_is_refused(field: str, value: object, problem: str) -> N
     base = with_field(SPEC, "optimizer.warmup_steps", 10)
     with pytest.raises(ProtocolViolation, match=problem):
         check_spec(with_field(base, field, value))
+
+
+INT8 = WireSpec(forward="int8", backward="int8", boundaries=(1,))
+
+
+@pytest.mark.parametrize("boundaries", [(), (0,), (-1,), (2,), (1, 1), (HUGE,), (1, 2)])
+def test_boundaries_are_evenly_spaced(boundaries: tuple[int, ...]) -> None:
+    with pytest.raises(ProtocolViolation, match=r"must be evenly spaced and reach through all 2 layers; use \[1\]"):
+        check_spec(replace(SPEC, wire=replace(INT8, boundaries=boundaries)))
+
+
+def test_a_lossy_wire_passes_with_even_boundaries() -> None:
+    check_spec(replace(SPEC, wire=INT8))
+    deep = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=8))
+    for boundaries in ((1, 2, 3, 4, 5, 6, 7), (2, 4, 6), (3, 6), (7,)):
+        check_spec(replace(deep, wire=replace(INT8, boundaries=boundaries)))
+
+
+def test_one_layer_has_no_boundary() -> None:
+    flat = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=1))
+    with pytest.raises(ProtocolViolation, match=r"one layer has no boundary .* use raw"):
+        check_spec(replace(flat, wire=replace(INT8, boundaries=())))
 
 
 def test_every_field_that_is_wrong_by_itself_is_named() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmd.protocols.codecs import WIRES, wire_name
 from swarmd.protocols.errors import UsageError
 from swarmd.runs.record import RunRecord
 from swarmd.train.data import TokenData
@@ -20,9 +21,9 @@ from tests.train.specs import small_job
 pytestmark = [pytest.mark.slow, pytest.mark.net]
 
 
-async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 4) -> RunRecord:
+async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 4, codec: str = "raw") -> RunRecord:
     job = small_job(folder, steps=steps)
-    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n")
+    job.write_text(job.read_text() + f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n')
     return await node.runs.submit(str(job))
 
 
@@ -49,6 +50,19 @@ async def test_three_nodes_write_the_plain_loops_file(tmp_path: Path) -> None:
         assert (model / "metrics.jsonl").read_text() == (tmp_path / "plain" / "metrics.jsonl").read_text()
         assert len({stage.peer for stage in record.plan.stages}) == 3
         await all_free(nodes)
+
+
+@pytest.mark.parametrize("codec", [name for name in WIRES if name != "raw"])
+async def test_with_a_lossy_wire_too_two_nodes_write_the_plain_loops_file(tmp_path: Path, codec: str) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(2)]
+        record = await submit(nodes[0], tmp_path, stages=2, codec=codec)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        wire = record.spec.wire
+        assert (wire_name(wire.forward, wire.backward), wire.boundaries) == (codec, (1, 2))
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
 
 
 async def test_the_same_file_twice_gives_two_runs_and_equal_weights(tmp_path: Path) -> None:

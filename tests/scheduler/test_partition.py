@@ -76,6 +76,38 @@ class TestSplit:
         assert len(plans) == 1
 
 
+class TestGroups:
+    """Stages are cut only between groups of layers; the last group may be shorter."""
+
+    def test_a_stage_holds_whole_groups(self):
+        plan = partition([worker("a"), worker("b")], model(8, group=4), min_stages=2)
+        assert [(first, end) for _, first, end in split(plan)] == [(0, 4), (4, 8)]
+        plan = partition([worker("a"), worker("b")], model(6, group=4), min_stages=2)
+        assert [(first, end) for _, first, end in split(plan)] == [(0, 4), (4, 6)]
+
+    def test_there_are_no_more_stages_than_groups(self):
+        peers = [worker(name) for name in "abc"]
+        assert len(partition(peers, model(4, group=2)).stages) == 2
+        with pytest.raises(RunFailed, match="3 usable peers and 4 layers in 2 groups, and the job allows any number"):
+            partition(peers, model(4, group=2), min_stages=3)
+
+    def test_a_peer_left_out_is_told_of_groups(self):
+        peers = [worker("a"), worker("b"), worker("y", 0.01), worker("z", memory_bytes=2 * MIB)]
+        reason = partition(peers, model(12, group=3)).reason
+        assert "left out        y: one group of 3 layers takes it 30 ms" in reason
+        assert "left out        z: its 2 MiB of memory hold no group of 3 layers of 3 MiB" in reason
+
+    def test_layers_that_fit_are_counted_in_groups(self):
+        peers = [worker("a", memory_bytes=4 * MIB), worker("b", memory_bytes=4 * MIB)]
+        with pytest.raises(RunFailed, match="5 of its 8 layers"):
+            partition(peers, model(8, group=3))
+
+    def test_activations_and_gradients_have_sizes_of_their_own(self):
+        costs = model(4, boundary_bytes=2000, gradient_bytes=1000)
+        assert [costs.sent_bytes(place) for place in Place] == [0, 2000, 3000, 1000]
+        assert [model(4).sent_bytes(place) for place in Place] == [0, 1000, 2000, 1000]
+
+
 class TestReasons:
     def test_each_stage_says_its_layers_and_what_bounds_it(self):
         peers = [worker("a", 0.001), worker("b", 0.001, uplink_bytes_per_s=500_000)]
@@ -137,7 +169,7 @@ class TestNoPlan:
                 worker("a", wrong)
 
     def test_a_model_must_have_layers_of_some_size(self):
-        for wrong in ({"layers": 0}, {"layer_bytes": 0}):
+        for wrong in ({"layers": 0}, {"layer_bytes": 0}, {"group": 0}):
             with pytest.raises(ValueError, match="at least one"):
                 model(**wrong)
 
@@ -152,7 +184,7 @@ def best_of_all(peers: list[WorkerProfile], costs: ModelProfile, least: int, mos
     """Every ordered choice of peers with every way to cut: (period, stages)."""
     found = []
     for count in range(least, most + 1):
-        for cuts in combinations(range(1, costs.layers), count - 1):
+        for cuts in combinations(range(costs.group, costs.layers, costs.group), count - 1):
             ranges = list(zip((0, *cuts), (*cuts, costs.layers), strict=True))
             for team in permutations(peers, count):
                 parts = [(p, e - f, place_of(f, e, costs.layers)) for p, (f, e) in zip(team, ranges, strict=True)]
@@ -168,9 +200,11 @@ speeds = st.one_of(st.sampled_from([0.001, 0.002, 0.0035]), st.floats(0, 0.01))
 @given(data=st.data())
 def test_no_plan_is_faster_or_equally_fast_with_fewer_stages(data):
     costs = model(
-        data.draw(st.integers(1, 5)),
+        data.draw(st.integers(1, 7)),
         embed_bytes=data.draw(st.integers(0, 2)) * MIB,
         layer_bytes=data.draw(st.integers(1, 2)) * MIB // 2,
+        gradient_bytes=data.draw(st.sampled_from([500, 1000])),
+        group=data.draw(st.integers(1, 3)),
     )
     peers = [
         worker(
@@ -183,7 +217,7 @@ def test_no_plan_is_faster_or_equally_fast_with_fewer_stages(data):
         )
         for number in range(data.draw(st.integers(1, 4)))
     ]
-    most = data.draw(st.integers(1, min(len(peers), costs.layers)))
+    most = data.draw(st.integers(1, min(len(peers), costs.groups)))
     least = data.draw(st.integers(1, most))
     wanted = best_of_all(peers, costs, least, most)
     if wanted is None:
@@ -204,6 +238,7 @@ def check(plan: Partition, peers: list[WorkerProfile], costs: ModelProfile) -> N
     for stage in plan.stages:
         place, count = place_of(stage.first, stage.end, costs.layers), stage.end - stage.first
         assert count >= 1
+        assert stage.first % costs.group == 0
         assert costs.memory(count, place) <= by_peer[stage.peer].memory_bytes
         assert stage.seconds == by_peer[stage.peer].seconds(costs, count, place) <= plan.bottleneck_seconds
 

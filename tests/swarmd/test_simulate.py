@@ -41,7 +41,7 @@ def read(tmp_path: Path, text: str) -> DescribedPeers:
 
 class TestPeers:
     def test_the_example(self):
-        found = read_peers(ROOT / "examples" / "peers.toml")
+        found = read_peers(ROOT / "examples" / "peers" / "homes.toml")
         assert [peer.name for peer in found.peers] == ["attic", "study", "garage-1", "garage-2"]
         attic, _, garage, _ = found.peers
         assert (attic.operations_per_s, attic.uplink, attic.memory_bytes) == (35e12, 5e6, 12 << 30)
