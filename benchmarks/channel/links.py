@@ -1,0 +1,148 @@
+"""Tensor links, one each way: mebibyte frames forth, an acknowledgement for each back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from benchmarks.channel.processes import cpu_seconds, say
+from swarmd.net.tensorlink import (
+    Connection,
+    Flow,
+    HeapSlot,
+    IncomingLink,
+    LinkSpec,
+    OutgoingLink,
+    TensorListener,
+    Ticket,
+    dial_link,
+)
+from swarmd.protocols.ids import PeerId, RunId
+from swarmd.protocols.tensors import Ack, FrameHeader, FrameKey, tile_root
+
+HOST = "127.0.0.1"
+RUN = RunId("ab" * 32)
+FORTH, BACK = (LinkSpec(PeerId("bench"), RUN, flow) for flow in Flow)
+FRAME = 1 << 20
+_MOST_UNSENT = 16
+
+
+class Ring:
+    """One buffer for every frame: what a frame's owner would do with it is not measured here."""
+
+    def __init__(self, size: int, frame: Callable[[FrameHeader], None], ack: Callable[[Ack], None]) -> None:
+        self._slot = HeapSlot(memoryview(bytearray(size)))
+        self._frame, self.ack = frame, ack
+
+    def allocate(self, header: FrameHeader) -> HeapSlot:
+        return self._slot
+
+    def discard(self, slot: HeapSlot) -> None:
+        return
+
+    def frame(self, header: FrameHeader, slot: HeapSlot) -> None:
+        self._frame(header)
+
+    def interrupt(self) -> None:
+        return
+
+
+def make_header(payload: bytes, number: int, *, root: bool) -> FrameHeader:
+    """A float32 tensor of rows of 256 numbers."""
+    shape = (len(payload) // 1024, 256)
+    digest = tile_root(payload, shape, "float32") if root else bytes(32)
+    return FrameHeader(1, FrameKey(RUN, 1, 0, number, 1, 0), 1, 0, "raw", "float32", shape, digest)
+
+
+class Ends:
+    """A link each way over two connections."""
+
+    def __init__(
+        self, out: Connection, into: Connection, size: int, roots: bool, on_frame: Callable[[FrameHeader], None]
+    ) -> None:
+        self.acks = 0
+        self.came = trio.Event()
+        self.out = OutgoingLink(out)
+        self.into = IncomingLink(into, Ring(size, on_frame, self._count), payload_limit=size, check_roots=roots)
+
+    def _count(self, ack: Ack) -> None:
+        self.acks += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self.came.set()
+        self.came = trio.Event()
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Run both links."""
+        await nursery.start(self.out.run)
+        await nursery.start(self.into.run)
+
+
+def invite(listener: TensorListener) -> tuple[list[Ticket], list[list[Any]]]:
+    """Tickets for both ways, and how they travel as JSON."""
+    tickets = [listener.issue_ticket(spec) for spec in (FORTH, BACK)]
+    return tickets, [[each.ticket.hex(), each.certificate_sha256.hex(), each.port] for each in tickets]
+
+
+async def dial_both(
+    nursery: trio.Nursery, offer: dict[str, Any], size: int, roots: bool, on_frame: Callable[[FrameHeader], None]
+) -> Ends:
+    """A link each way to the process that made the offer."""
+    forth, back = [Ticket(bytes.fromhex(t), bytes.fromhex(c), port) for t, c, port in offer["tickets"]]
+    out, into = await dial_link(HOST, forth, FORTH), await dial_link(HOST, back, BACK)
+    ends = Ends(out, into, size, roots, on_frame)
+    await ends.start(nursery)
+    return ends
+
+
+async def receive(total: int, roots: bool) -> None:
+    """Acknowledge every frame."""
+    listener = TensorListener(HOST)
+    left = total // FRAME
+
+    def on_frame(header: FrameHeader) -> None:
+        nonlocal left
+        left -= 1
+        ends.out.send_ack(Ack(header.key, header.root))
+        if left == 0:
+            say(cpu=cpu_seconds() - begun)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        tickets, words = invite(listener)
+        say(tickets=words)
+        into, out = [await listener.accept(ticket) for ticket in tickets]
+        begun = cpu_seconds()
+        ends = Ends(out, into, FRAME, roots, on_frame)
+        await ends.start(nursery)
+        await ends.into.lost.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def send(total: int, roots: bool, offer: dict[str, Any]) -> None:
+    """From the first frame to the last acknowledgement."""
+    async with trio.open_nursery() as nursery:
+        ends = await dial_both(nursery, offer, FRAME, roots, lambda header: None)
+        payload, unsent = os.urandom(FRAME), 0
+
+        def done() -> None:
+            nonlocal unsent
+            unsent -= 1
+            ends.wake()
+
+        begun, cpu = time.perf_counter(), cpu_seconds()
+        for number in range(total // FRAME):
+            while unsent >= _MOST_UNSENT:
+                await ends.came.wait()
+            unsent += 1
+            ends.out.send(make_header(payload, number, root=roots), memoryview(payload), done)
+        while ends.acks < total // FRAME:
+            await ends.came.wait()
+        say(seconds=time.perf_counter() - begun, cpu=cpu_seconds() - cpu)
+        nursery.cancel_scope.cancel()
