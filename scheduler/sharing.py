@@ -2,7 +2,8 @@
 
 A token bucket gives the rate, start-time fair queueing the order (Goyal, Vin, Cheng 1996), first among ranks and
 then among the links of a rank: whoever has had least goes first. What is urgent counts for less, so it
-overtakes bulk that waits and bulk still moves: its share is at least a twenty-fifth. A part of the bucket is kept from bulk, so that what is urgent finds room beside it as it would alone.
+overtakes bulk that waits and bulk still moves: its share is at least a twenty-fifth. A part of the bucket
+is kept from bulk, so that what is urgent finds room beside it as it would alone.
 Time is passed in, in seconds of a clock that only moves forward.
 """
 

@@ -30,7 +30,7 @@ from swarmd.net.discovery import Discovery
 from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
 from swarmd.net.remembering import keep_adverts, recall_adverts
-from swarmd.net.tensorlink import TensorListener
+from swarmd.net.tensorlink import TensorListener, rates_of
 from swarmd.net.transport import RecordStore, Transport
 from swarmd.network import Network
 from swarmd.paths import Paths
@@ -78,6 +78,7 @@ class Node:
         self._leases = Leases(self._paths.leases)
         self._tensors = TensorListener(self._config.tensor_host, self._config.tensor_port)
         self._tensor_port = 0
+        self._rates = rates_of(self._config.upload_mbit, self._config.download_mbit)
         self._own = OwnAdvert(self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time)
 
     async def start(self, records: RecordStore, storage: Storage, files: LedgerFiles) -> None:
@@ -168,6 +169,7 @@ class Node:
             wake_advert=self._own.changed,
             wallet=wallet,
             jobs=files.jobs,
+            rates=self._rates,
             fault=self._boot.fault,
         )
 

@@ -13,7 +13,7 @@ from swarmd.identity import Identity
 from swarmd.ledger.jobsdb import JobStore
 from swarmd.ledger.wallet import Wallet
 from swarmd.log import EventLog
-from swarmd.net.tensorlink import TensorListener
+from swarmd.net.tensorlink import NO_CAPS, Rates, TensorListener
 from swarmd.net.transport import Transport
 from swarmd.network import Network
 from swarmd.paths import Paths
@@ -51,6 +51,8 @@ class RunDeps:
     """Live, verified adverts by peer, our own among them."""
     wake_advert: Callable[[], None]
     """Says that the advert should be issued anew: what it says has changed."""
+    rates: Rates = NO_CAPS
+    """Caps on what all links together send and receive."""
     open_compute: OpenCompute = open_compute
     fault: str = ""
     """A fault to inject into stages held here (``swarmd.train.faults``); empty but in tests."""

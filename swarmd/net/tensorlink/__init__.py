@@ -14,11 +14,12 @@ from swarmd.net.tensorlink.incoming import IncomingLink
 from swarmd.net.tensorlink.limits import LinkLimits
 from swarmd.net.tensorlink.listener import DoorLimits, TensorListener
 from swarmd.net.tensorlink.outgoing import OutgoingLink
-from swarmd.net.tensorlink.pacing import Pacer
 from swarmd.net.tensorlink.slots import FrameSink, HeapSlot, HeapSlots, Slot
+from swarmd.net.tensorlink.throttle import NO_CAPS, Rates, Throttle, rates_of
 from swarmd.net.tensorlink.tickets import Flow, LinkSpec, Ticket
 
 __all__ = [
+    "NO_CAPS",
     "Connection",
     "DoorLimits",
     "Flow",
@@ -29,9 +30,11 @@ __all__ = [
     "LinkLimits",
     "LinkSpec",
     "OutgoingLink",
-    "Pacer",
+    "Rates",
     "Slot",
     "TensorListener",
+    "Throttle",
     "Ticket",
     "dial_link",
+    "rates_of",
 ]
