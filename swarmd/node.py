@@ -40,6 +40,7 @@ from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.errors import RemoteError, StateError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
@@ -90,7 +91,7 @@ class Node:
         self._tensor_port = await nursery.start(self._tensors.serve)
         wallet = self._wallet = await nursery.start(serve_ledger, self._ledger_deps(files))
         deps = self._deps(storage, wallet, files)
-        serve_blobs(self._transport, deps.grants)
+        serve_blobs(self._transport, deps.grants, deps.routes)
         serve_sessions(deps)
         runs = Runs(deps)
         await nursery.start(runs.serve)
@@ -161,6 +162,7 @@ class Node:
             storage=storage,
             blobs=BlobStore(self._paths.blobs),
             grants=Grants(),
+            routes=BulkRoutes(self._transport, self._tensors, self._rates),
             desk=LinkDesk(self._transport),
             leases=self._leases,
             events=self._events,
@@ -169,7 +171,6 @@ class Node:
             wake_advert=self._own.changed,
             wallet=wallet,
             jobs=files.jobs,
-            rates=self._rates,
             fault=self._boot.fault,
         )
 

@@ -13,13 +13,14 @@ from swarmd.identity import Identity
 from swarmd.ledger.jobsdb import JobStore
 from swarmd.ledger.wallet import Wallet
 from swarmd.log import EventLog
-from swarmd.net.tensorlink import NO_CAPS, Rates, TensorListener
+from swarmd.net.tensorlink import TensorListener
 from swarmd.net.transport import Transport
 from swarmd.network import Network
 from swarmd.paths import Paths
 from swarmd.protocols.advert import Advert
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
 from swarmd.storage import Storage
@@ -43,6 +44,8 @@ class RunDeps:
     jobs: JobStore
     """Lanes, vouchers and receipts of runs, as payer and as provider."""
     grants: Grants
+    routes: BulkRoutes
+    """How blobs travel, under the node's caps, which every tensor link shares."""
     desk: LinkDesk
     leases: Leases
     events: EventLog
@@ -51,8 +54,6 @@ class RunDeps:
     """Live, verified adverts by peer, our own among them."""
     wake_advert: Callable[[], None]
     """Says that the advert should be issued anew: what it says has changed."""
-    rates: Rates = NO_CAPS
-    """Caps on what all links together send and receive."""
     open_compute: OpenCompute = open_compute
     fault: str = ""
     """A fault to inject into stages held here (``swarmd.train.faults``); empty but in tests."""

@@ -107,6 +107,11 @@ class Share:
         if self._throttle is not None:
             await self._throttle.wait_here(self._lane, rank, count)
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while. Raises PeerLost when stopped."""
+        if self._stopped.wait(seconds):
+            raise PeerLost("the link was stopped on our side")
+
     def stop(self) -> None:
         """End every wait, for good; from any thread."""
         self._stopped.set()
