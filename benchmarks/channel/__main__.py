@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import benchmarks.channel
-from benchmarks.channel.processes import Figures, transfer
+from benchmarks.channel.processes import Figures, converse, transfer
 from benchmarks.channel.rival import NoRival, hivemind_python
 
 MIB = {"raw": 512, "link": 256, "link+roots": 256, "hivemind": 128, "libp2p": 64}
@@ -20,14 +20,36 @@ AIMS = {"link/raw": 0.18, "link/libp2p": 4.0, "link/hivemind": 1.0}
 def main() -> None:
     """Measure, and print a table or an object."""
     options = _options()
+    if options.beside:
+        report = {"beside": messages(options.short)}
+        _finish(report, options.json)
+        return
     rival, missing = _rival(options)
     contestants = [name for name in MIB if name != "hivemind" or rival]
     rounds = [_round(contestants, rival, 4 if options.short else 1) for _ in range(5)]
     report = summary(rounds)
     if missing:
         report["hivemind"] = {"missing": missing}
+    report["beside"] = messages(options.short)
     _print(report)
-    if options.json:
+    _finish(report, options.json)
+
+
+def messages(short: bool) -> dict[str, Any]:
+    """Round trips of 100 kB messages alone and beside bulk, without a cap and with one of 40 Mbit/s."""
+    free, _ = converse("beside", (256 if short else 1024) << 20)
+    capped, _ = converse("beside-capped", 64 << 20)
+    report: dict[str, Any] = {"uncapped": free, "capped": capped}
+    for each in report.values():
+        each["ratio"] = round(each["beside"]["p99_ms"] / each["alone"]["p99_ms"], 2)
+    return report
+
+
+def _finish(report: dict[str, Any], as_json: bool) -> None:
+    for name, each in report["beside"].items():
+        alone, beside = (f"{each[when]['p50_ms']} / {each[when]['p99_ms']} ms" for when in ("alone", "beside"))
+        print(f"100 kB messages, {name}, p50 / p99: alone {alone}, beside bulk {beside}: {each['ratio']} times (aim 5)")
+    if as_json:
         print(json.dumps(report))
 
 
@@ -74,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--short", action="store_true", help="a quarter of the bytes")
     parser.add_argument("--hivemind", type=Path, metavar="VENV", help="a virtual environment that has hivemind 1.1.12")
+    parser.add_argument("--beside", action="store_true", help="only messages beside bulk")
     parser.add_argument("--no-hivemind", action="store_true", help="leave it out")
     return parser.parse_args()
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import trio
 
-from benchmarks.channel import links, raw, streams
+from benchmarks.channel import beside, links, raw, streams
+
+CAP_MBIT = 40.0
 
 
 def receive(contestant: str, total: int) -> None:
@@ -18,6 +20,8 @@ def receive(contestant: str, total: int) -> None:
             raw.receive(total)
         case "libp2p":
             trio.run(streams.receive, total)
+        case "beside" | "beside-capped":
+            trio.run(beside.receive, total)
         case _:
             trio.run(links.receive, total, contestant == "link+roots")
 
@@ -29,6 +33,8 @@ def send(contestant: str, total: int, offer: dict[str, Any]) -> None:
             raw.send(total, offer)
         case "libp2p":
             trio.run(streams.send, total, offer)
+        case "beside" | "beside-capped":
+            trio.run(beside.send, total, offer, CAP_MBIT if contestant == "beside-capped" else 0.0)
         case _:
             trio.run(links.send, total, contestant == "link+roots", offer)
 

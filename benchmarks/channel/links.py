@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from benchmarks.channel.processes import cpu_seconds, say
+from benchmarks.channel.processes import HOST, cpu_seconds, say
 from swarmd.net.tensorlink import (
     Connection,
     Flow,
@@ -18,13 +18,13 @@ from swarmd.net.tensorlink import (
     LinkSpec,
     OutgoingLink,
     TensorListener,
+    Throttle,
     Ticket,
     dial_link,
 )
 from swarmd.protocols.ids import PeerId, RunId
 from swarmd.protocols.tensors import Ack, FrameHeader, FrameKey, tile_root
 
-HOST = "127.0.0.1"
 RUN = RunId("ab" * 32)
 FORTH, BACK = (LinkSpec(PeerId("bench"), RUN, flow) for flow in Flow)
 FRAME = 1 << 20
@@ -62,11 +62,17 @@ class Ends:
     """A link each way over two connections."""
 
     def __init__(
-        self, out: Connection, into: Connection, size: int, roots: bool, on_frame: Callable[[FrameHeader], None]
+        self,
+        out: Connection,
+        into: Connection,
+        size: int,
+        roots: bool,
+        on_frame: Callable[[FrameHeader], None],
+        throttle: Throttle | None = None,
     ) -> None:
         self.acks = 0
         self.came = trio.Event()
-        self.out = OutgoingLink(out)
+        self.out = OutgoingLink(out, throttle=throttle)
         self.into = IncomingLink(into, Ring(size, on_frame, self._count), payload_limit=size, check_roots=roots)
 
     def _count(self, ack: Ack) -> None:
@@ -84,17 +90,21 @@ class Ends:
         await nursery.start(self.into.run)
 
 
-def invite(listener: TensorListener) -> tuple[list[Ticket], list[list[Any]]]:
-    """Tickets for both ways, and how they travel as JSON."""
-    tickets = [listener.issue_ticket(spec) for spec in (FORTH, BACK)]
-    return tickets, [[each.ticket.hex(), each.certificate_sha256.hex(), each.port] for each in tickets]
+def ticket_words(ticket: Ticket) -> list[Any]:
+    """A ticket as it travels in JSON."""
+    return [ticket.ticket.hex(), ticket.certificate_sha256.hex(), ticket.port]
+
+
+def dial_ticket(words: list[Any]) -> Ticket:
+    """And back."""
+    return Ticket(bytes.fromhex(words[0]), bytes.fromhex(words[1]), words[2])
 
 
 async def dial_both(
     nursery: trio.Nursery, offer: dict[str, Any], size: int, roots: bool, on_frame: Callable[[FrameHeader], None]
 ) -> Ends:
     """A link each way to the process that made the offer."""
-    forth, back = [Ticket(bytes.fromhex(t), bytes.fromhex(c), port) for t, c, port in offer["tickets"]]
+    forth, back = map(dial_ticket, offer["tickets"])
     out, into = await dial_link(HOST, forth, FORTH), await dial_link(HOST, back, BACK)
     ends = Ends(out, into, size, roots, on_frame)
     await ends.start(nursery)
@@ -115,8 +125,8 @@ async def receive(total: int, roots: bool) -> None:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve)
-        tickets, words = invite(listener)
-        say(tickets=words)
+        tickets = [listener.issue_ticket(spec) for spec in (FORTH, BACK)]
+        say(tickets=[ticket_words(each) for each in tickets])
         into, out = [await listener.accept(ticket) for ticket in tickets]
         begun = cpu_seconds()
         ends = Ends(out, into, FRAME, roots, on_frame)

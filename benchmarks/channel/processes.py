@@ -16,6 +16,9 @@ from typing import IO, Any
 MODULE = "benchmarks.channel.ends"
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
+IN_LAB = "NETLAB_HOSTS" in os.environ
+HOST = "10.77.0.1" if IN_LAB else "127.0.0.1"
+"""Of the receiving process."""
 
 
 def cpu_seconds(*others: int) -> float:
@@ -54,18 +57,26 @@ class Figures:
 
 def transfer(contestant: str, total: int, python: str = sys.executable, module: str = MODULE) -> Figures:
     """Send ``total`` bytes from a process to another. Raises RuntimeError when one of them fails."""
-    with _start(python, module, contestant, "receive", str(total)) as receiver:
-        offer = hear(_output(receiver))
-        with _start(python, module, contestant, "send", str(total), json.dumps(offer)) as sender:
-            sent = hear(_output(sender))
-        received = hear(_output(receiver))
+    sent, received = converse(contestant, total, python, module)
     gigabytes = total / 1e9
     return Figures(total / sent["seconds"] / 1e6, sent["cpu"] / gigabytes, received["cpu"] / gigabytes)
 
 
+def converse(
+    contestant: str, total: int, python: str = sys.executable, module: str = MODULE
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the sending and the receiving process tell. Raises RuntimeError when one of them fails."""
+    with _start(python, module, contestant, "receive", str(total)) as receiver:
+        offer = hear(_output(receiver))
+        with _start(python, module, contestant, "send", str(total), json.dumps(offer)) as sender:
+            sent = hear(_output(sender))
+        return sent, hear(_output(receiver))
+
+
 @contextmanager
 def _start(python: str, module: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-    command = [python, "-m", module, *words]
+    host = ["ip", "netns", "exec", "lab0" if "receive" in words else "lab1"] if IN_LAB else []
+    command = [*host, python, "-m", module, *words]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=_environment())
     try:
         yield process
