@@ -13,7 +13,7 @@ import benchmarks.channel
 from benchmarks.channel.processes import Figures, converse, transfer
 from benchmarks.channel.rival import NoRival, hivemind_python
 
-MIB = {"raw": 512, "link": 256, "link+roots": 256, "hivemind": 128, "libp2p": 64}
+MIB = {"raw": 512, "link": 256, "link+roots": 256, "link16": 256, "hivemind": 128, "libp2p": 64}
 AIMS = {"link/raw": 0.18, "link/libp2p": 4.0, "link/hivemind": 1.0}
 
 

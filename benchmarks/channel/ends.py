@@ -23,7 +23,7 @@ def receive(contestant: str, total: int) -> None:
         case "beside" | "beside-capped":
             trio.run(beside.receive, total)
         case _:
-            trio.run(links.receive, total, contestant == "link+roots")
+            trio.run(links.receive, total, contestant == "link+roots", _frame(contestant))
 
 
 def send(contestant: str, total: int, offer: dict[str, Any]) -> None:
@@ -36,7 +36,11 @@ def send(contestant: str, total: int, offer: dict[str, Any]) -> None:
         case "beside" | "beside-capped":
             trio.run(beside.send, total, offer, CAP_MBIT if contestant == "beside-capped" else 0.0)
         case _:
-            trio.run(links.send, total, contestant == "link+roots", offer)
+            trio.run(links.send, total, contestant == "link+roots", _frame(contestant), offer)
+
+
+def _frame(contestant: str) -> int:
+    return 16 << 20 if contestant == "link16" else 1 << 20
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tensor links, one each way: mebibyte frames forth, an acknowledgement for each back."""
+"""Tensor links, one each way: frames forth, an acknowledgement for each back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from swarmd.protocols.tensors import Ack, FrameHeader, FrameKey, tile_root
 
 RUN = RunId("ab" * 32)
 FORTH, BACK = (LinkSpec(PeerId("bench"), RUN, flow) for flow in Flow)
-FRAME = 1 << 20
 _MOST_UNSENT = 16
 
 
@@ -111,10 +110,10 @@ async def dial_both(
     return ends
 
 
-async def receive(total: int, roots: bool) -> None:
+async def receive(total: int, roots: bool, frame: int) -> None:
     """Acknowledge every frame."""
     listener = TensorListener(HOST)
-    left = total // FRAME
+    left = total // frame
 
     def on_frame(header: FrameHeader) -> None:
         nonlocal left
@@ -129,17 +128,17 @@ async def receive(total: int, roots: bool) -> None:
         say(tickets=[ticket_words(each) for each in tickets])
         into, out = [await listener.accept(ticket) for ticket in tickets]
         begun = cpu_seconds()
-        ends = Ends(out, into, FRAME, roots, on_frame)
+        ends = Ends(out, into, frame, roots, on_frame)
         await ends.start(nursery)
         await ends.into.lost.wait()
         nursery.cancel_scope.cancel()
 
 
-async def send(total: int, roots: bool, offer: dict[str, Any]) -> None:
+async def send(total: int, roots: bool, frame: int, offer: dict[str, Any]) -> None:
     """From the first frame to the last acknowledgement."""
     async with trio.open_nursery() as nursery:
-        ends = await dial_both(nursery, offer, FRAME, roots, lambda header: None)
-        payload, unsent = os.urandom(FRAME), 0
+        ends = await dial_both(nursery, offer, frame, roots, lambda header: None)
+        payload, unsent = os.urandom(frame), 0
 
         def done() -> None:
             nonlocal unsent
@@ -147,12 +146,12 @@ async def send(total: int, roots: bool, offer: dict[str, Any]) -> None:
             ends.wake()
 
         begun, cpu = time.perf_counter(), cpu_seconds()
-        for number in range(total // FRAME):
+        for number in range(total // frame):
             while unsent >= _MOST_UNSENT:
                 await ends.came.wait()
             unsent += 1
             ends.out.send(make_header(payload, number, root=roots), memoryview(payload), done)
-        while ends.acks < total // FRAME:
+        while ends.acks < total // frame:
             await ends.came.wait()
         say(seconds=time.perf_counter() - begun, cpu=cpu_seconds() - cpu)
         nursery.cancel_scope.cancel()

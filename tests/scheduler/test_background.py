@@ -71,9 +71,12 @@ def test_it_gives_way_to_others_and_comes_back() -> None:
 
 def test_a_link_without_delay_gets_the_largest_window() -> None:
     window, acknowledged = BackgroundWindow(), 0
-    while window.size < LARGEST:
-        acknowledged += int(window.size)
-        assert window.pause(Path(0.0002, 0.0001, acknowledged, int(window.size) - 1)) == 0.0
+    for _ in range(10):
+        full = int(window.size)
+        assert window.pause(Path(0.0001, 0.0001, acknowledged, full)) > 0.0
+        acknowledged += full
+        assert window.pause(Path(0.0001, 0.0001, acknowledged, 0)) == 0.0
+    assert window.size == LARGEST
 
 
 def test_a_window_that_is_not_used_does_not_grow() -> None:
