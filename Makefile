@@ -44,7 +44,8 @@ check: install .coverage  ## style, types, layers and test coverage
 	$(BIN)/coverage report --include='swarmd/*,cli/*' --fail-under=90 --skip-covered
 
 bench: install  ## run every benchmark on this machine
-	@for each in benchmarks/*.py; do echo "$$each"; $(BIN)/python "$$each" $(ARGS) || exit 1; done
+	@for each in benchmarks/[a-z]*.py benchmarks/channel; do each=$$(basename "$$each" .py); \
+		echo "$$each"; $(BIN)/python -m "benchmarks.$$each" $(ARGS) || exit 1; done
 
 lock:  ## write requirements/lock.txt anew from pyproject.toml
 	@PYTHON="$(PYTHON)" sh tools/lock.sh

@@ -1,1 +1,1 @@
-"""Programs that measure; each prints what it found."""
+"""What swarmd costs and carries, measured: each module or package here is run with ``python -m benchmarks.NAME``."""

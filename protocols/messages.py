@@ -30,7 +30,7 @@ from swarmd.protocols.pay_messages import PAY_FROM_COORDINATOR, PAY_FROM_MEMBER
 from swarmd.protocols.spec import MAX_SPEC_BYTES
 
 SESSION_PROTOCOL = "/swarmd/run/1"
-BLOB_PROTOCOL = "/swarmd/blob/1"
+BLOB_PROTOCOL = "/swarmd/blob/2"
 LINK_PROTOCOL = "/swarmd/link/1"
 
 MAX_SESSION_MESSAGE = MAX_SPEC_BYTES + 4096
@@ -276,13 +276,6 @@ class GetBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class BlobHead:
-    """This many raw bytes follow."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class OpenLink:
     """I hold ``from_stage``; give me a ticket to send tensors to your ``to_stage``."""
 
@@ -304,6 +297,22 @@ class LinkTicket:
     def __post_init__(self) -> None:
         if len(self.ticket) != 32 or len(self.certificate) != 32 or not 0 < self.port < 65536:
             raise ValueError("an impossible ticket")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHead:
+    """A blob of this size; -1 for one that is not given. Its raw bytes follow, unless there is a ``link``."""
+
+    size: int
+    link: LinkTicket | None = None
+    """Where the bytes can also be fetched, by a link of their own: say with ``TakeBlob`` which way."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBlob:
+    """Send the blob: over the link, which is open, or on this stream."""
+
+    over_link: bool
 
 
 FROM_COORDINATOR: tuple[type[object], ...] = (

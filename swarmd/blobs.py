@@ -110,7 +110,7 @@ class BlobWriter:
             handle, self._beside = tempfile.mkstemp(dir=place.parent, prefix=".new-")
             self._file = os.fdopen(handle, "wb")
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Take the next piece. Raises StateError when the disk will not."""
         self._hash.update(piece)
         with _disk(self._place):

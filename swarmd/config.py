@@ -82,9 +82,9 @@ class Config:
     log_level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
     upload_mbit: float = 0.0
-    """Most to send, in Mbit/s, as planning assumes; 0: as measured."""
+    """Most to send on tensor links, in Mbit/s, which planning assumes too; 0: no cap."""
     download_mbit: float = 0.0
-    """Most to receive, in Mbit/s, as planning assumes; 0: as measured."""
+    """Most to receive on tensor links, in Mbit/s, which planning assumes too; 0: no cap."""
     kwh_price: float = 0.0
     """What a kilowatt-hour costs the owner, in ``currency``."""
     currency: str = "USD"

@@ -30,7 +30,7 @@ from swarmd.net.discovery import Discovery
 from swarmd.net.mdns import announcement_of, run_mdns
 from swarmd.net.own_advert import OwnAdvert
 from swarmd.net.remembering import keep_adverts, recall_adverts
-from swarmd.net.tensorlink import TensorListener
+from swarmd.net.tensorlink import TensorListener, rates_of
 from swarmd.net.transport import RecordStore, Transport
 from swarmd.network import Network
 from swarmd.paths import Paths
@@ -40,6 +40,7 @@ from swarmd.protocols.advert_book import AdvertBook
 from swarmd.protocols.errors import RemoteError, StateError
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
@@ -78,6 +79,7 @@ class Node:
         self._leases = Leases(self._paths.leases)
         self._tensors = TensorListener(self._config.tensor_host, self._config.tensor_port)
         self._tensor_port = 0
+        self._rates = rates_of(self._config.upload_mbit, self._config.download_mbit)
         self._own = OwnAdvert(self._network.id, self._identity.peer, self._identity.sign, self._describe, time.time)
 
     async def start(self, records: RecordStore, storage: Storage, files: LedgerFiles) -> None:
@@ -89,7 +91,7 @@ class Node:
         self._tensor_port = await nursery.start(self._tensors.serve)
         wallet = self._wallet = await nursery.start(serve_ledger, self._ledger_deps(files))
         deps = self._deps(storage, wallet, files)
-        serve_blobs(self._transport, deps.grants)
+        serve_blobs(self._transport, deps.grants, deps.routes)
         serve_sessions(deps)
         runs = Runs(deps)
         await nursery.start(runs.serve)
@@ -160,6 +162,7 @@ class Node:
             storage=storage,
             blobs=BlobStore(self._paths.blobs),
             grants=Grants(),
+            routes=BulkRoutes(self._transport, self._tensors, self._rates),
             desk=LinkDesk(self._transport),
             leases=self._leases,
             events=self._events,

@@ -1,4 +1,7 @@
-"""Blobs between members of a run, by content hash, over control streams.
+"""Blobs between members of a run, by content hash.
+
+They are asked for on a control stream. A large one then comes over a link of its own (``bulk_routes``), a small one,
+or one from a peer whose tensor port cannot be reached, on the stream.
 
 A node serves a blob only to peers it was granted to: the coordinator grants a run's shards and
 checkpoints to the members, a member grants its units to the coordinator.
@@ -12,16 +15,19 @@ from dataclasses import dataclass, field
 
 import trio
 
-from swarmd.blobs import BlobStore
+from swarmd.blobs import BlobStore, BlobWriter
+from swarmd.net.tensorlink import Share, receive_bulk
 from swarmd.net.transport import Stream, StreamLimits, Transport
 from swarmd.protocols.errors import NotFound, ProtocolViolation, Refused, TimedOut
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
-from swarmd.protocols.messages import BLOB_PROTOCOL, BlobHead, GetBlob
+from swarmd.protocols.messages import BLOB_PROTOCOL, BlobHead, GetBlob, LinkTicket, TakeBlob
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.session import Session
+from swarmd.scheduler.sharing import Rank
 
 PIECE_BYTES = 1 << 20
 STALL_SECONDS = 20.0
-"""A blob must move at least one piece in this time."""
+"""A blob on a stream must move at least one piece in this time."""
 
 
 @dataclass(slots=True)
@@ -61,17 +67,17 @@ class Grants:
         raise NotFound(f"no blob {short(blob)} of run {short(run)} for {short(peer)}")
 
 
-def serve_blobs(transport: Transport, grants: Grants) -> None:
+def serve_blobs(transport: Transport, grants: Grants, routes: BulkRoutes) -> None:
     """Answer ``GetBlob`` from now on."""
 
     async def handler(stream: Stream) -> None:
-        await _serve_one(stream, grants)
+        await _serve_one(stream, grants, routes)
 
     transport.handle(BLOB_PROTOCOL, handler, StreamLimits(streams_per_peer=4, read_deadline=10.0))
 
 
 async def fetch_blob(
-    transport: Transport, grants: Grants, peer: PeerId, run: RunId, blob: BlobHash, into: BlobStore, most: int
+    routes: BulkRoutes, grants: Grants, peer: PeerId, run: RunId, blob: BlobHash, into: BlobStore, most: int
 ) -> None:
     """Bring a blob of a run, of at most ``most`` bytes, from a member into a store, unless it is there.
 
@@ -81,19 +87,19 @@ async def fetch_blob(
     """
     if await trio.to_thread.run_sync(into.has, blob):
         return
-    if peer == transport.peer_id:
+    if peer == routes.transport.peer_id:
         data = await trio.to_thread.run_sync(grants.find(run, blob, peer).get, blob)
         await trio.to_thread.run_sync(into.put, data)
         return
-    stream = await transport.open_stream(peer, BLOB_PROTOCOL)
+    stream = await routes.transport.open_stream(peer, BLOB_PROTOCOL)
     try:
-        await _receive(stream, run, blob, into, most)
+        await _receive(stream, routes, run, blob, into, most)
     finally:
         await stream.close()
 
 
-async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore, most: int) -> None:
-    session = Session(stream, (GetBlob,), (BlobHead,))
+async def _receive(stream: Stream, routes: BulkRoutes, run: RunId, blob: BlobHash, into: BlobStore, most: int) -> None:
+    session = Session(stream, (GetBlob, TakeBlob), (BlobHead,))
     await session.send(GetBlob(run, blob))
     with _patience(blob):
         head = await session.receive()
@@ -102,33 +108,60 @@ async def _receive(stream: Stream, run: RunId, blob: BlobHash, into: BlobStore, 
         raise Refused(f"{short(stream.remote)} does not give blob {short(blob)}")
     if head.size > most:
         raise ProtocolViolation(f"a blob of {head.size} bytes, where the run's spec allows {most}")
+    link = await routes.reach(stream.remote, run, head.link) if head.link else None
+    if head.link:
+        await session.send(TakeBlob(link is not None))
     with into.writer(blob) as writer:
-        left = head.size
-        while left:
-            with _patience(blob):
-                piece = await stream.receive_exactly(min(left, PIECE_BYTES))
-            await trio.to_thread.run_sync(writer.write, piece)
-            left -= len(piece)
+        if link is not None:
+            await receive_bulk(link, head.size, writer.write, routes.rates.down)
+        else:
+            await _receive_here(stream, routes, blob, head.size, writer)
         await trio.to_thread.run_sync(writer.commit)
 
 
-async def _serve_one(stream: Stream, grants: Grants) -> None:
-    session = Session(stream, (BlobHead,), (GetBlob,))
+async def _receive_here(stream: Stream, routes: BulkRoutes, blob: BlobHash, size: int, writer: BlobWriter) -> None:
+    share, left = Share(routes.rates.down), size
+    while left:
+        count = share.piece(min(left, PIECE_BYTES))
+        await share.wait_here(Rank.BULK, count)
+        with _patience(blob):
+            piece = await stream.receive_exactly(count)
+        await trio.to_thread.run_sync(writer.write, piece)
+        left -= count
+
+
+async def _serve_one(stream: Stream, grants: Grants, routes: BulkRoutes) -> None:
+    session = Session(stream, (BlobHead,), (GetBlob, TakeBlob))
     request = await session.receive()
-    assert isinstance(request, GetBlob)
+    if not isinstance(request, GetBlob):
+        raise ProtocolViolation("a blob was taken that nobody had asked for")
     try:
         store = grants.find(request.run, request.blob, stream.remote)
         size = store.size(request.blob)
     except NotFound:
         await session.send(BlobHead(-1))
         return
-    await session.send(BlobHead(size))
-    await _send_file(stream, store, request.blob)
+    with routes.invitation(stream.remote, request.run, size) as ticket:
+        link = LinkTicket(ticket.ticket, ticket.certificate_sha256, ticket.port) if ticket else None
+        await session.send(BlobHead(size, link))
+        if ticket is not None and await _is_over_link(session):
+            await routes.give(ticket, store.path(request.blob), size)
+            return
+    await _send_file(stream, routes, store, request.blob)
 
 
-async def _send_file(stream: Stream, store: BlobStore, blob: BlobHash) -> None:
+async def _is_over_link(session: Session) -> bool:
+    answer = await session.receive()
+    if not isinstance(answer, TakeBlob):
+        raise ProtocolViolation("a second blob was asked for on one stream")
+    return answer.over_link
+
+
+async def _send_file(stream: Stream, routes: BulkRoutes, store: BlobStore, blob: BlobHash) -> None:
+    share = Share(routes.rates.up)
     async with await trio.open_file(store.path(blob), "rb") as file:
-        while piece := await file.read(PIECE_BYTES):
+        while piece := await file.read(share.piece(PIECE_BYTES)):
+            await share.wait_here(Rank.BULK, len(piece))
             with _patience(blob):
                 await stream.send_all(piece)
 

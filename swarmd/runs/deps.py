@@ -20,6 +20,7 @@ from swarmd.paths import Paths
 from swarmd.protocols.advert import Advert
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
 from swarmd.storage import Storage
@@ -43,6 +44,8 @@ class RunDeps:
     jobs: JobStore
     """Lanes, vouchers and receipts of runs, as payer and as provider."""
     grants: Grants
+    routes: BulkRoutes
+    """How blobs travel, under the node's caps, which every tensor link shares."""
     desk: LinkDesk
     leases: Leases
     events: EventLog

@@ -44,7 +44,7 @@ async def needed_blobs(
     here = plan.stages[stage]
 
     async def fetch(blob: BlobHash, most: int) -> None:
-        await fetch_blob(deps.transport, deps.grants, statement.submitter, plan.run, blob, store, most)
+        await fetch_blob(deps.routes, deps.grants, statement.submitter, plan.run, blob, store, most)
 
     for blob, most in stage_blobs(spec, here.first, here.end):
         await fetch(blob, most)

@@ -65,7 +65,7 @@ class Keeper:
         record, deps = self._record, self._deps
         for unit in report.units:
             for blob, most in unit_sizes(record.spec, unit):
-                await fetch_blob(deps.transport, deps.grants, peer, record.run, blob, record.grant.store, most)
+                await fetch_blob(deps.routes, deps.grants, peer, record.run, blob, record.grant.store, most)
 
     async def _stored(self, report: Checkpointed) -> None:
         record = self._record

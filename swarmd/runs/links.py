@@ -192,7 +192,7 @@ class StageLinks:
         reasons: list[str] = []
         for host in dict.fromkeys(address.split("/")[2] for address in known):
             try:
-                return OutgoingLink(await dial_link(host, ticket, spec))
+                return OutgoingLink(await dial_link(host, ticket, spec), throttle=self._deps.routes.rates.up)
             except (PeerLost, TimedOut) as error:
                 reasons.append(error.message)
         raise PeerLost(f"no tensor link to {short(peer)}: {'; '.join(reasons) or 'no address is known'}")
@@ -202,7 +202,9 @@ class StageLinks:
             connection = await self._deps.tensors.accept(ticket)
         except TimedOut:
             return  # the neighbour may ask again
-        link = IncomingLink(connection, self._sinks[at], payload_limit=self._slot_bytes)
+        link = IncomingLink(
+            connection, self._sinks[at], payload_limit=self._slot_bytes, throttle=self._deps.routes.rates.down
+        )
         self._in[at] = link
         self._nursery.start_soon(self._watch, at, link)
         self._check_complete()

@@ -14,6 +14,7 @@ from swarmd.protocols.messages import (
     MAX_WORDS,
     Accepted,
     Beat,
+    BlobHead,
     Checkpointed,
     Declined,
     Evaluated,
@@ -24,6 +25,7 @@ from swarmd.protocols.messages import (
     Ready,
     Release,
     StepDone,
+    TakeBlob,
     real,
     words,
 )
@@ -175,6 +177,9 @@ POSSIBLE = (
     Finished(7),
     Failed("run_failed", "why", ""),
     LinkTicket(bytes(32), bytes(32), 4001),
+    BlobHead(5, LinkTicket(bytes(32), bytes(32), 4001)),
+    BlobHead(-1),
+    TakeBlob(False),
 )
 
 

@@ -29,6 +29,7 @@ from swarmd.protocols.control import DeviceView
 from swarmd.protocols.errors import PeerLost
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.blob_exchange import Grants, serve_blobs
+from swarmd.runs.bulk_routes import BulkRoutes
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.leases import Leases
 from swarmd.runs.link_desk import LinkDesk
@@ -118,7 +119,7 @@ class Swarm:
         async with trio.open_nursery() as lasting, self.network.node(identity.seed) as (transport, _):
             async with trio.open_nursery() as nursery:
                 deps = await self._deps(Boot(paths, config, identity, transport, fault), nursery, lasting)
-                serve_blobs(transport, deps.grants)
+                serve_blobs(transport, deps.grants, deps.routes)
                 serve_sessions(deps)
                 runs = Runs(deps)
                 await nursery.start(runs.serve)
@@ -148,6 +149,7 @@ class Swarm:
             wallet=await nursery.start(serve_ledger, self._ledger(boot, files)),
             jobs=files.jobs,
             grants=Grants(),
+            routes=BulkRoutes(boot.transport, tensors),
             desk=LinkDesk(boot.transport),
             leases=Leases(boot.paths.leases),
             events=EventLog(),

@@ -293,7 +293,7 @@ async def test_a_blob_larger_than_the_spec_allows_is_not_taken(tmp_path: Path, s
         liar.handle(BLOB_PROTOCOL, lie, StreamLimits())
         store = BlobStore(tmp_path / "store")
         with pytest.raises(ProtocolViolation, match="1000"):
-            await fetch_blob(node.transport, Grants(), liar.peer_id, attacker.statement.run, A, store, 1000)
+            await fetch_blob(node.deps.routes, Grants(), liar.peer_id, attacker.statement.run, A, store, 1000)
         assert not store.root.exists()
 
 

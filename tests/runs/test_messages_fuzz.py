@@ -35,6 +35,7 @@ from swarmd.protocols.messages import (
     Profiled,
     Release,
     StepDone,
+    TakeBlob,
 )
 from swarmd.protocols.pay_messages import (
     AskRelease,
@@ -77,7 +78,7 @@ VOUCHER = sign_voucher(
 )
 RELEASE = sign_release(LaneRelease(ME.peer, 1, OTHER.peer, 5), MAIN.id, OTHER.sign)
 PAY_RPC = (GetVoucher, NewestVoucher, GiveRelease, LaneClosing)
-ANY = Registry(*FROM_COORDINATOR, *FROM_MEMBER, GetBlob, BlobHead, OpenLink, LinkTicket, *PAY_RPC)
+ANY = Registry(*FROM_COORDINATOR, *FROM_MEMBER, GetBlob, BlobHead, TakeBlob, OpenLink, LinkTicket, *PAY_RPC)
 MESSAGES = (
     Offer(STATEMENT, SPEC.to_bytes(), 1),
     Release("over"),
@@ -90,6 +91,8 @@ MESSAGES = (
     GetBlob(RUN, BLOB),
     OpenLink(RUN, 1, 1, 0, 1),
     LinkTicket(bytes(32), bytes(32), 4001),
+    BlobHead(5, LinkTicket(bytes(32), bytes(32), 4001)),
+    TakeBlob(True),
     Terms(price=5, pay_every=8, lane=1, cap=100, expires=1_800_000_000, max_unpaid_steps=24),
     Receipted(SIGNED),
     VoucherNote(VOUCHER, (BOTH,), 24, 24),

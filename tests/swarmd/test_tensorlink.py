@@ -24,8 +24,8 @@ from swarmd.net.tensorlink import (
     LinkLimits,
     LinkSpec,
     OutgoingLink,
-    Pacer,
     TensorListener,
+    Throttle,
     dial_link,
 )
 from swarmd.net.tensorlink.halfopen import HalfOpen
@@ -144,14 +144,15 @@ async def linked(
     sink: Sink | None = None,
     out_limits: LinkLimits | None = None,
     in_limits: LinkLimits | None = None,
-    pacer: Pacer | None = None,
+    up: Throttle | None = None,
+    down: Throttle | None = None,
 ) -> AsyncIterator[Pair]:
     """A running link."""
     async with listening() as listener, trio.open_nursery() as nursery:
         sending, receiving = await connect(listener, spec)
         sink = sink or Sink()
-        out = OutgoingLink(sending, limits=out_limits, pacer=pacer)
-        into = IncomingLink(receiving, sink, payload_limit=LIMIT, limits=in_limits)
+        out = OutgoingLink(sending, limits=out_limits, throttle=up)
+        into = IncomingLink(receiving, sink, payload_limit=LIMIT, limits=in_limits, throttle=down)
         await nursery.start(out.run)
         await nursery.start(into.run)
         yield Pair(out, into, sink)
@@ -252,22 +253,6 @@ async def test_a_sender_with_nothing_to_send_pings() -> None:
         assert await trio.to_thread.run_sync(WireReader(taking.tls).read, 2 * len(ping)) == ping * 2
         taking.close()
         await out.lost.wait()
-
-
-@net
-async def test_a_paced_link_asks_before_every_64_kib_and_sends_the_same_bytes() -> None:
-    class Free(Pacer):
-        booked: list[int] = []  # noqa: RUF012
-
-        def book(self, count: int) -> float:
-            self.booked.append(count)
-            return 0.0
-
-    async with linked(pacer=Free(1.0)) as pair:
-        pair.out.send(*frame(1, rows=512))
-        await pair.sink.until(frames=1)
-        assert max(Free.booked) == 64 * 1024
-        assert sum(Free.booked) == pair.out.bytes_sent
 
 
 @net
@@ -712,22 +697,6 @@ async def test_an_interrupted_connection_never_falls_back_to_plain_text() -> Non
 
 
 # The parts.
-
-
-def test_a_pacer_spaces_bytes_at_its_rate_and_saves_only_a_short_burst() -> None:
-    now = [100.0]
-    pacer = Pacer(8.0, burst_seconds=0.1, clock=lambda: now[0])
-    assert pacer.book(1_000_000) == 0.0
-    assert pacer.book(500_000) == pytest.approx(1.0)
-    assert pacer.book(1) == pytest.approx(1.5)
-    now[0] = 1000.0
-    assert pacer.book(200_000) == 0.0
-    assert pacer.book(1) == pytest.approx(0.1)
-
-
-def test_a_pacer_needs_a_rate() -> None:
-    with pytest.raises(ValueError, match="over zero"):
-        Pacer(0)
 
 
 def test_plain_slots_refuse_what_would_never_fit() -> None:

@@ -8,17 +8,19 @@ one waits in `TensorListener.accept`; each end gives its `Connection` to an `Out
 
 from __future__ import annotations
 
+from swarmd.net.tensorlink.bulk import receive_bulk, send_bulk
 from swarmd.net.tensorlink.connection import Connection
 from swarmd.net.tensorlink.dial import dial_link
 from swarmd.net.tensorlink.incoming import IncomingLink
 from swarmd.net.tensorlink.limits import LinkLimits
 from swarmd.net.tensorlink.listener import DoorLimits, TensorListener
 from swarmd.net.tensorlink.outgoing import OutgoingLink
-from swarmd.net.tensorlink.pacing import Pacer
 from swarmd.net.tensorlink.slots import FrameSink, HeapSlot, HeapSlots, Slot
+from swarmd.net.tensorlink.throttle import NO_CAPS, Rates, Share, Throttle, rates_of
 from swarmd.net.tensorlink.tickets import Flow, LinkSpec, Ticket
 
 __all__ = [
+    "NO_CAPS",
     "Connection",
     "DoorLimits",
     "Flow",
@@ -29,9 +31,14 @@ __all__ = [
     "LinkLimits",
     "LinkSpec",
     "OutgoingLink",
-    "Pacer",
+    "Rates",
+    "Share",
     "Slot",
     "TensorListener",
+    "Throttle",
     "Ticket",
     "dial_link",
+    "rates_of",
+    "receive_bulk",
+    "send_bulk",
 ]

@@ -10,7 +10,8 @@ import trio
 from swarmd.net.tensorlink.connection import Connection
 from swarmd.net.tensorlink.limits import LinkLimits
 from swarmd.net.tensorlink.slots import FrameSink, S
-from swarmd.net.tensorlink.wire import WireReader
+from swarmd.net.tensorlink.throttle import Throttle
+from swarmd.net.tensorlink.wire import WireReader, rank_of
 from swarmd.net.tensorlink.worker import LoopPost, run_interruptible
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError
 from swarmd.protocols.tensors import (
@@ -41,16 +42,20 @@ class IncomingLink(Generic[S]):
         *,
         payload_limit: int,
         check_roots: bool = True,
+        throttle: Throttle | None = None,
         limits: LinkLimits | None = None,
         counters: Counter[str] | None = None,
     ) -> None:
-        """``payload_limit`` is the largest payload, in bytes, that the run's shapes allow."""
+        """``payload_limit`` is the largest payload, in bytes, that the run's shapes allow.
+
+        ``throttle`` is shared by all links of a node.
+        """
         if connection.sends:
             raise ValueError("this end of the connection sends")
         self._connection, self._sink = connection, sink
         self._payload_limit, self._check_roots = payload_limit, check_roots
         self._limits = limits or LinkLimits()
-        self._reader = WireReader(connection.tls)
+        self._reader = WireReader(connection.tls, throttle)
         self._failure: Exception | None = None
         self.counters: Counter[str] = Counter() if counters is None else counters
         self.lost = trio.Event()
@@ -81,6 +86,7 @@ class IncomingLink(Generic[S]):
 
     def _interrupt(self) -> None:
         self._connection.interrupt()
+        self._reader.share.stop()
         self._sink.interrupt()
 
     def _fail(self, error: Exception) -> None:
@@ -121,7 +127,7 @@ class IncomingLink(Generic[S]):
     def _receive(self, header: FrameHeader, view: memoryview) -> None:
         if view.nbytes != header.payload_bytes:
             raise ValueError(f"a slot of {view.nbytes} bytes for a payload of {header.payload_bytes}")
-        self._reader.fill(view)
+        self._reader.fill(view, rank_of(header))
         if self._check_roots and tile_root(view, header.shape, header.dtype) != header.root:
             self._post(self._count, "bad_roots")
             raise ProtocolViolation("a tensor's bytes do not have the root in its header")

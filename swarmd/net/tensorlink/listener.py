@@ -114,6 +114,12 @@ class TensorListener:
         offer.claimed.set()
         return offer.connection
 
+    def withdraw(self, ticket: Ticket) -> None:
+        """Take a ticket back that nobody is going to show; no error if it was shown or has expired."""
+        offer = self._tickets.find(ticket.ticket)
+        if offer is not None:
+            self._tickets.withdraw(offer)
+
     async def _arrival(self, offer: Offer) -> None:
         try:
             await offer.arrived.wait()

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from swarmd.net.tensorlink.pacing import Pacer
 from swarmd.net.tensorlink.wire import WireWriter
 from swarmd.protocols.errors import PeerLost
 from swarmd.protocols.tensors import Ping, encode_header
+from swarmd.scheduler.sharing import Rank
 
 _RECORD_BYTES = 16 * 1024
-_PACED_BYTES = 64 * 1024
 
 
 def nothing() -> None:
@@ -28,6 +27,7 @@ class Item:
     head: bytes
     kind: str
     payload: memoryview | None = None
+    rank: Rank = Rank.GRADIENT
     done: Callable[[], None] = nothing
     last: bool = False
 
@@ -40,11 +40,10 @@ class Outbox:
         writer: WireWriter,
         written: Callable[[tuple[Item, ...]], None],
         *,
-        pacer: Pacer | None,
         ping_every: float,
     ) -> None:
         """``written`` is called in the thread with items whose bytes the kernel has."""
-        self._writer, self._written, self._pacer, self._ping_every = writer, written, pacer, ping_every
+        self._writer, self._written, self._ping_every = writer, written, ping_every
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._in_hand: list[Item] = []
         self._small = bytearray()
@@ -57,6 +56,7 @@ class Outbox:
     def stop(self) -> None:
         """Make ``serve`` raise soon; a write that blocks must be ended by the caller."""
         self._stopped.set()
+        self._writer.share.stop()
         self._queue.put(Item(b"", "stops"))
 
     def leftovers(self) -> list[Item]:
@@ -98,30 +98,18 @@ class Outbox:
             room = max(0, _RECORD_BYTES - len(self._small))
             self._small += item.payload[:room]
             if room < len(item.payload):
-                self._write(self._small)
+                self._writer.write(self._small, item.rank)
                 self._small.clear()
-                self._write(item.payload[room:])
+                self._writer.write(item.payload[room:], item.rank)
                 self._flush()
         if len(self._small) >= _RECORD_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._small:
-            self._write(self._small)
+            self._writer.write(self._small)
             self._small.clear()
         if self._in_hand:
             items = tuple(self._in_hand)
             self._in_hand.clear()
             self._written(items)
-
-    def _write(self, data: bytearray | memoryview) -> None:
-        if self._pacer is None:
-            self._writer.write(data)
-            return
-        with memoryview(data) as view:
-            for at in range(0, len(view), _PACED_BYTES):
-                piece = view[at : at + _PACED_BYTES]
-                if self._stopped.wait(self._pacer.book(len(piece))):
-                    raise PeerLost("the link was stopped on our side")
-                self._writer.write(piece)
-                piece.release()

@@ -10,8 +10,8 @@ import trio
 from swarmd.net.tensorlink.connection import Connection
 from swarmd.net.tensorlink.limits import LinkLimits
 from swarmd.net.tensorlink.outbox import Item, Outbox, nothing
-from swarmd.net.tensorlink.pacing import Pacer
-from swarmd.net.tensorlink.wire import WireWriter
+from swarmd.net.tensorlink.throttle import Throttle
+from swarmd.net.tensorlink.wire import WireWriter, rank_of
 from swarmd.net.tensorlink.worker import LoopPost, run_interruptible
 from swarmd.protocols.errors import PeerLost, Refused
 from swarmd.protocols.tensors import MAX_FAREWELL, Ack, Bye, FrameHeader, encode_header
@@ -24,17 +24,17 @@ class OutgoingLink:
         self,
         connection: Connection,
         *,
-        pacer: Pacer | None = None,
+        throttle: Throttle | None = None,
         limits: LinkLimits | None = None,
         counters: Counter[str] | None = None,
     ) -> None:
-        """``pacer`` may be shared by all links of a node."""
+        """``throttle`` is shared by all links of a node."""
         if not connection.sends:
             raise ValueError("this end of the connection receives")
         self._connection = connection
         self._limits = limits or LinkLimits()
-        self._writer = WireWriter(connection.tls)
-        self._outbox = Outbox(self._writer, self._report, pacer=pacer, ping_every=self._limits.ping_every)
+        self._writer = WireWriter(connection.tls, throttle)
+        self._outbox = Outbox(self._writer, self._report, ping_every=self._limits.ping_every)
         self._queued: Counter[str] = Counter()
         self._peer_closed = trio.Event()
         self._seen: PeerLost | None = None
@@ -63,7 +63,7 @@ class OutgoingLink:
         view = payload.cast("B")
         if view.nbytes != header.payload_bytes:
             raise ValueError(f"{view.nbytes} bytes for a header that says {header.payload_bytes}")
-        self._put(Item(encode_header(header), "frames", view, done), self._limits.queued_frames)
+        self._put(Item(encode_header(header), "frames", view, rank_of(header), done), self._limits.queued_frames)
 
     def send_ack(self, ack: Ack) -> None:
         """Queue an acknowledgement. Raises as ``send``; its bound is another."""
