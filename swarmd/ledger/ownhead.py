@@ -11,13 +11,14 @@ import trio
 
 from swarmd.ledger.asking import Asking
 from swarmd.ledger.keeper import Keeper
+from swarmd.ledger.serving import hello
 from swarmd.protocols.canonical import encode
 from swarmd.protocols.errors import ProtocolViolation, RemoteError
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.apply import apply_ops
 from swarmd.protocols.ledger.entry import SignedEntry, open_entry
 from swarmd.protocols.ledger.heads import state_hash
-from swarmd.protocols.ledger.messages import Evidence, GetPending, Pending
+from swarmd.protocols.ledger.messages import Evidence, GetPending, Pending, Summary
 from swarmd.protocols.records import to_value
 
 MAX_ASKED = 16
@@ -41,8 +42,9 @@ class OwnHead:
         without a quorum nothing that we sign would be certified anyway.
         """
         while not self._known:
+            committee = self._keeper.replica.committee
             answered = await self._ask_all() | (set() if self._deps.self_store.restored else {self._keeper.account})
-            self._known = self._keeper.replica.committee.has_quorum(answered)
+            self._known = committee.has_quorum(answered) and committee == self._keeper.replica.committee
             self.obstacle = "" if self._known else self._words(answered)
             self._keeper.tell()
             if not self._known:
@@ -68,6 +70,8 @@ class OwnHead:
 
     async def _ask(self, peer: PeerId, answered: set[PeerId]) -> None:
         try:
+            if self._deps.self_store.restored and await self._is_ahead(peer):
+                return
             await self._asking.head_of(self._keeper.account, peer)
             pending = await self._asking.member(peer, GetPending(self._keeper.account), Pending)
             if pending.entry:
@@ -78,6 +82,11 @@ class OwnHead:
             return
         else:
             answered.add(peer)
+
+    async def _is_ahead(self, peer: PeerId) -> bool:
+        """Whether a peer knows a later committee: votes of ours may be lost in that one too."""
+        summary = await self._asking.member(peer, hello(self._keeper), Summary)
+        return summary.hello.committee > self._keeper.replica.committee.number
 
     def _note(self, signed: SignedEntry) -> None:
         entry = signed.entry

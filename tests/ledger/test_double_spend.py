@@ -12,16 +12,19 @@ import trio.testing
 
 from swarmd.identity import Identity
 from swarmd.ledger.backup import account_copy, restore_account
+from swarmd.ledger.change import change_committee
+from swarmd.ledger.deps import LedgerDeps
 from swarmd.ledger.topics import topic
 from swarmd.net.rpc import call
 from swarmd.protocols.errors import RemoteError, StateError
 from swarmd.protocols.ledger.account import AccountState
 from swarmd.protocols.ledger.apply import next_entry
 from swarmd.protocols.ledger.entry import FIRST_PREV, Pay, SignedEntry, sign_entry
+from swarmd.protocols.ledger.genesis import Member
 from swarmd.protocols.ledger.heads import make_head
 from swarmd.protocols.ledger.messages import LEDGER_PROTOCOL, AskEntryVote, Evidence, Voted
 from swarmd.protocols.ledger.votes import EntryVote, certificate_of, sign_vote
-from tests.ledger.nodes import CREDIT, LedgerNode, LedgerSwarm, genesis_of, identity, ledger_swarm, until
+from tests.ledger.nodes import CALM, CREDIT, LedgerNode, LedgerSwarm, genesis_of, identity, ledger_swarm, until
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +118,30 @@ async def test_a_restored_backup_signs_again_but_votes_no_more_in_the_committee_
         assert not one.deps.self_store.restored
         assert await one.deps.self_store.handed_over() == 0
         assert not one.wallet.standing().frozen
+
+
+async def test_a_restored_backup_on_a_new_disk_learns_of_later_committees_before_it_votes(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock
+) -> None:
+    """Members of the first committee say at once that they know nothing of its account; committee 1 votes now."""
+    async with ledger_swarm(tmp_path, genesis_of(4, grants={5: 1000}, operator=5), settings=CALM) as swarm:
+        *_, five, six = await swarm.add_all(6)
+        copy = await trio.to_thread.run_sync(account_copy, tmp_path / "node-1" / "self.db")
+        members = tuple(Member(identity(number).peer, 1) for number in (1, 2, 3, 4))
+        await change_committee(five.deps, five.wallet, members)
+        await until(lambda: swarm[1].wallet.replica.committee.number == 1)
+        await five.wallet.write((Pay(six.peer, CREDIT),))
+        await swarm[1].stop()
+        (tmp_path / "restored").mkdir()
+        await trio.to_thread.run_sync(restore_account, copy, tmp_path / "restored" / "self.db")
+        begun = trio.current_time()
+
+        def alone_at_first(deps: LedgerDeps) -> LedgerDeps:
+            return replace(deps, peers=lambda: deps.peers() if trio.current_time() > begun + 30 else ())
+
+        one = await swarm.add(1, state="restored", tamper=alone_at_first)
+        await until(lambda: not one.deps.self_store.restored, 1200)
+        assert await one.deps.self_store.handed_over() == 1
 
 
 async def test_entries_of_another_network_altered_ones_and_replays_are_refused(
