@@ -146,7 +146,7 @@ class CreditMethods:
         return now
 
     async def _earned(self, searched: int) -> EarnedView:
-        """``searched``: entries in which claims are looked for, newest first; none: no days."""
+        """``searched``: entries in which claims are looked for, newest first, to name them by day."""
         account, replica = self._wallet.account, self._wallet.replica
         state, lanes = replica.state(account), await self._books.earning_lanes()
         pending = pending_of(lanes, replica, account)
