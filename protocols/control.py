@@ -17,7 +17,7 @@ Methods, with their parameters and what comes back:
     logs        run, follow            stream of EventView, oldest first
     watch       run (or null), every   stream of Snapshot; ends after the run's last state
     stop        run                    {"run": id}
-    shutdown    -                      {}
+    shutdown    -                      {"dropped"}: in words what waited unsigned, and is lost
 
 Credits (views in ``control_credits``, ``control_entries`` and ``control_earn``; amounts are micro-credits):
 

@@ -17,7 +17,7 @@ from swarmd.ledger.explaining import explain_view
 from swarmd.ledger.invoicing import free_of_charge, invoice_view
 from swarmd.ledger.members import who_answers
 from swarmd.ledger.payees import payee_view
-from swarmd.ledger.views import history_lines, ledger_view, wallet_view
+from swarmd.ledger.views import history_lines, ledger_view, unsigned_words, wallet_view
 from swarmd.ledger.wallet import Wallet
 from swarmd.ledger.writing import Stream, amount_param, peer_param, write_stream
 from swarmd.protocols.control import as_json
@@ -83,6 +83,10 @@ class CreditMethods:
             self._line = credits_view(self._wallet.replica.state(self._wallet.account), await self._earned(0))
             self._fresh_until = trio.current_time() + LINE_SECONDS
         return self._line
+
+    def unsigned(self) -> tuple[str, ...]:
+        """In words what waits for its entry and is lost when the daemon ends."""
+        return unsigned_words(self._wallet.standing(), self._wallet.replica.state(self._wallet.account))
 
     async def _wallet_view(self, params: Answer) -> Answer:
         wallet, (network, name) = self._wallet, self._network()

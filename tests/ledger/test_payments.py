@@ -8,8 +8,9 @@ import pytest
 import trio
 import trio.testing
 
-from swarmd.ledger.views import wallet_view
+from swarmd.ledger.views import unsigned_words, wallet_view
 from swarmd.protocols.errors import UsageError
+from swarmd.protocols.ids import short
 from swarmd.protocols.ledger.entry import Pay
 from tests.ledger.nodes import CREDIT, genesis_of, ledger_swarm
 
@@ -46,6 +47,11 @@ async def test_a_signed_payment_is_shown_after_a_restart_while_the_committee_is_
         for member in (two, three, four):
             await member.stop()
         signed = await one.wallet.write((Pay(two.peer, 10 * CREDIT),), wait=False)
+        with trio.move_on_after(5):
+            await one.wallet.write((Pay(two.peer, 5 * CREDIT),), wait=False)  # waits for the one before
+        state = one.wallet.replica.state(one.peer)
+        [dropped] = unsigned_words(one.wallet.standing(), state)
+        assert dropped == f"5 credits to {short(two.peer)}"
         await one.stop()
         one = await swarm.add(1)
         for _ in range(2):  # at once, and when it is known that too few members answer
