@@ -88,12 +88,16 @@ async def _collect(wallet: Wallet, change: bytes, now: Committee) -> tuple[Hando
         for member in now.peers:
             nursery.start_soon(ask, member)
     if not now.has_quorum(given):
-        why = "; ".join(f"{short(peer)}: {reason}" for peer, reason in sorted(reasons.items()))
+        why = "; ".join(_not_handing(short(peer), reason) for peer, reason in sorted(reasons.items()))
         raise Refused(
             f"members of weight {now.weight_of(given)} handed over, {now.quorum} is needed, and vote no more: {why}",
             hint="repeat the same command, with the same members, until enough have handed over",
         )
     return tuple(given[member] for member in sorted(given))
+
+
+def _not_handing(member: str, why: str) -> str:
+    return why if member in why else f"{member}: {why}"
 
 
 async def _ask(wallet: Wallet, member: PeerId, change: bytes) -> Handover:
