@@ -68,11 +68,14 @@ def _log(paths: Paths) -> BinaryIO:
     return log
 
 
-def stop(paths: Paths, timeout: float) -> None:
-    """Ask the daemon to end and wait until its process is gone. Raises DaemonUnreachable, TimedOut."""
+def stop(paths: Paths, timeout: float) -> list[str]:
+    """Ask the daemon to end and wait until its process is gone; what waited unsigned and is dropped, in words.
+
+    Raises DaemonUnreachable, TimedOut.
+    """
     deadline = time.monotonic() + timeout
     process = _process(paths, timeout)
-    call(paths, "shutdown", wait=timeout)
+    dropped = [str(each) for each in call(paths, "shutdown", wait=timeout).get("dropped", ())]
     while _answers(paths) or _locked(paths) or _lives(process):
         if time.monotonic() > deadline:
             raise TimedOut(
@@ -80,6 +83,7 @@ def stop(paths: Paths, timeout: float) -> None:
                 hint=f"wait longer with: swarmd down --timeout 300; or end it with: kill {process}",
             )
         time.sleep(_POLL_SECONDS)
+    return dropped
 
 
 def _process(paths: Paths, timeout: float) -> int:

@@ -48,9 +48,9 @@ def _now(now: NowView) -> Rows:
 
 def _earned(earned: EarnedView) -> Rows:
     return [
-        ("claimed today", Text(units.credits(earned.today), style=STRONG)),
+        ("earned today", Text(f"{units.credits(earned.today)}  for work, claimed", style=STRONG)),
         ("pending", f"{units.credits(earned.pending)}  vouchers that are not claimed yet"),
-        ("final", f"{units.credits(earned.final)}  claimed, all in all"),
+        ("final", f"{units.credits(earned.final)}  for work, claimed, all in all; payments are not counted"),
         *([("held", f"{units.credits(earned.held)}  staked")] if earned.held else []),
         *([("slashed", Text(units.credits(earned.slashed), style=BAD))] if earned.slashed else []),
     ]
@@ -94,7 +94,7 @@ def _jobs(earned: EarnedView, now: float) -> Table:
 
 
 def _days(earned: EarnedView) -> Table:
-    table = tables.columns("day", ">claimed", "entries")
+    table = tables.columns("day", ">earned", "entries")
     for day in earned.days[:MAX_DAYS]:
         ids = " ".join(units.short_id(entry) for entry in day.entries[:6])
         table.add_row(day.day, format_credits(day.final), Text(ids, style=DIM))

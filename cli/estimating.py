@@ -19,6 +19,7 @@ def report(answer: dict[str, Any]) -> Text:
         ("work", f"{units.scaled(answer['operations'])} operations, {answer['tokens']:,} tokens"),
         ("time", f"at least {units.duration(answer['seconds'])}" if answer["seconds"] is not None else units.DASH),
         ("peers", f"{len(answer['fit'])} may take part"),
+        *(("", f"perhaps {reason}") for reason in answer["may_refuse"]),
         *(("", f"not {reason}") for reason in answer["left_out"]),
     ]
     return Text("\n".join(f"{name:<8}{words}".rstrip() for name, words in rows))

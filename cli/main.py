@@ -48,7 +48,7 @@ def _told(given: list[str], *, as_json: bool, debug: bool) -> int:
     except (SwarmdError, TyperException, OSError) as error:
         if debug:
             raise
-        return _tell(_explained(error), as_json)
+        return _tell(_explained(error, given), as_json)
     except (KeyboardInterrupt, Abort):
         return INTERRUPTED
 
@@ -97,7 +97,7 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _explained(error: SwarmdError | TyperException | OSError) -> SwarmdError:
+def _explained(error: SwarmdError | TyperException | OSError, arguments: Sequence[str]) -> SwarmdError:
     if isinstance(error, SwarmdError):
         return error
     if isinstance(error, OSError):
@@ -105,8 +105,10 @@ def _explained(error: SwarmdError | TyperException | OSError) -> SwarmdError:
         return StateError(f"{place}{error.strerror or error}", hint="swarmd doctor checks this machine")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "swarmd"
-    if _NUMBER.fullmatch(str(getattr(error, "option_name", ""))):
-        return UsageError("a number here is below zero", hint="an amount is positive: write it like 12 or 0.25")
+    option = str(getattr(error, "option_name", ""))
+    if _NUMBER.fullmatch(option):  # of -12.5 only its first digit is named
+        given = next((word for word in arguments if word.startswith(option)), option)
+        return UsageError(f"{given[:40]} is below zero", hint="an amount is positive: write it like 12 or 0.25")
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     return UsageError(message, hint=f"{command} --help")
 

@@ -23,6 +23,8 @@ CHANGE_SECONDS = 120.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9})\s*([smhd])")
 _MAX_WEIGHT = 1 << 40
+_ROBUST = 4
+"""Members from which on one may fail."""
 
 network = typer.Typer(name="network", no_args_is_help=True, help="The network this node is on.")
 committee = typer.Typer(name="committee", no_args_is_help=True, help="Who votes on the network's credits.")
@@ -131,7 +133,11 @@ def join(
     if json:
         return emit(found)
     line(found["network"])
-    words(f"this node is on the network {found['name']} now{_left(found)}\n  next: swarmd up")
+    words(f"this node is on the network {found['name']} now{_left(found)}")
+    if found["contacts"]:
+        return words("  next: swarmd up")
+    words("  it carries no addresses; nodes that are not on the local network need one, or an invite that has some")
+    words("  next: swarmd up --bootstrap ADDRESS")
 
 
 @committee.command("show")
@@ -156,6 +162,8 @@ def set_committee(
     if json:
         return emit(found)
     words(f"committee {found['number']} votes from now on: {units.counted(len(found['members']), 'member')}")
+    if len(found["members"]) < _ROBUST:
+        words("  " + _may_be_away(found))
 
 
 def _again(command: str, what: str, options: Mapping[str, str | list[str] | bool | None] | None = None) -> str:
@@ -165,10 +173,20 @@ def _again(command: str, what: str, options: Mapping[str, str | list[str] | bool
     return shlex.join(["swarmd", "network", command, what, *flags({**(options or {}), "--force": True})])
 
 
+def _may_be_away(found: dict[str, Any]) -> str:
+    """Who of a small committee may be away while it certifies."""
+    spare = found["weight"] - found["quorum"]
+    if spare >= min(int(weight) for _, weight in found["members"]):
+        return f"members of weight {spare} together may be away"
+    return f"none of them may be away, or nothing is certified; of {_ROBUST} of equal weight, one may"
+
+
 def _member(text: str) -> list[Any]:
     peer, found, weight = text.partition("=")
     if found and not (weight.isascii() and weight.isdecimal() and 1 <= int(weight[:20]) <= _MAX_WEIGHT):
-        raise UsageError(f"{text[:80]!r} is not a member", hint="write PEER, or PEER=WEIGHT with a whole number")
+        raise UsageError(
+            f"{text[:80]!r} is not a member", hint="write PEER, or PEER=WEIGHT with a whole number, 1 or more"
+        )
     return [peer, int(weight) if found else 1]
 
 

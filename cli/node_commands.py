@@ -122,10 +122,17 @@ def down(
     """Stop this node: ends what runs here in order, and waits until the process is gone."""
     from swarmd.cli.detach import stop
 
-    stop(session_of(ctx).paths, timeout)
+    dropped = stop(session_of(ctx).paths, timeout)
     if json:
-        return emit({"stopped": True})
+        return emit({"stopped": True, "dropped": dropped})
     words("the daemon has stopped")
+    if dropped:
+        from swarmd.cli import units
+
+        count = units.counted(len(dropped), "write")
+        words(f"{count} had not been signed yet, and will not be; ask again for what you still want:")
+    for each in dropped:
+        words(f"  {each}")
 
 
 def status(ctx: typer.Context, json: Json = False) -> None:

@@ -157,7 +157,7 @@ def _waiting(view: WalletView) -> Rows:
     if view.pending is not None:
         rows.append(("pending", Text(pending_words(view.pending), style=WARN)))
         rows += [("", op.words) for op in view.pending.ops]
-        rows += [("", f"{units.short_id(member)}: {why}") for member, why in view.pending.reasons.items() if why]
+        rows += [("", _not_voting(units.short_id(member), why)) for member, why in view.pending.reasons.items() if why]
     if view.waiting:
         count = units.counted(view.waiting, "write")
         rows.append(("waiting", f"{count} not signed yet, lost if the daemon is stopped before"))
@@ -167,6 +167,10 @@ def _waiting(view: WalletView) -> Rows:
     if view.obstacle and not view.frozen:
         rows.append(("signing", Text(f"waits: {view.obstacle}", style=WARN)))
     return rows
+
+
+def _not_voting(member: str, why: str) -> str:
+    return why if member in why else f"{member}: {why}"
 
 
 def _frozen(view: WalletView) -> Rows:

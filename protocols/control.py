@@ -17,7 +17,7 @@ Methods, with their parameters and what comes back:
     logs        run, follow            stream of EventView, oldest first
     watch       run (or null), every   stream of Snapshot; ends after the run's last state
     stop        run                    {"run": id}
-    shutdown    -                      {}
+    shutdown    -                      {"dropped"}: in words what waited unsigned, and is lost
 
 Credits (views in ``control_credits``, ``control_entries`` and ``control_earn``; amounts are micro-credits):
 
@@ -222,14 +222,17 @@ class EstimateView:
     high: int
     max_credits: int
     affordable: bool
+    """Within the budget and the balance, without any peer of ``may_refuse``."""
     seconds: int | None
     """At least, with the plan that would be made now; None: there is none."""
     stages: int
     """Of that plan."""
     fit: tuple[str, ...]
-    """Peers that may be offered a stage."""
+    """Peers that are offered a stage, and that nothing they say speaks against."""
+    may_refuse: tuple[str, ...]
+    """Other peers that are asked too, and why they may refuse, in words."""
     left_out: tuple[str, ...]
-    """Why others may not, in words."""
+    """Why the rest is not asked, in words."""
     words: str
 
 

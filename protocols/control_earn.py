@@ -27,12 +27,12 @@ class NowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayView:
-    """What was claimed on one day (local time)."""
+    """What work brought on one day (local time), claimed; payments are not in it."""
 
     day: str
     final: int
     entries: tuple[str, ...]
-    """The claims' entries."""
+    """Those that claimed it; each may have taken a payment along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class JobEarningView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarnedView:
-    """Where the earnings stand."""
+    """Where the earnings stand: what work brings. Payments, such as gifts, are not in it."""
 
     today: int
     pending: int

@@ -34,6 +34,8 @@ class Quote:
     """0: unknown, taken as unlimited."""
     obstacle: str = ""
     """Why it is not asked for a stage; empty if it is."""
+    doubt: str = ""
+    """Why it may refuse; empty if nothing that it says is against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,13 @@ class Estimate:
     problem: str = ""
     """Why there is no plan at any price."""
     fit: tuple[PeerId, ...]
+    """Those that nothing they say speaks against."""
+    may_refuse: tuple[str, ...] = ()
+    """Others that are asked too, and why they may refuse, one line each."""
     left_out: tuple[str, ...]
-    """Why others do not fit, one line each."""
+    """Why the rest does not fit, one line each."""
+    doubtful: bool = False
+    """Whether the plan needs some that may refuse; then it is not counted as affordable."""
 
 
 def run_operations(spec: JobSpec) -> int:
@@ -77,26 +84,39 @@ def run_operations(spec: JobSpec) -> int:
 
 def estimate(spec: JobSpec, shape: Shape, quotes: Sequence[Quote], budget: Budget) -> Estimate:
     """What a run of this spec would cost among these peers, within this budget."""
-    fit = [quote for quote in quotes if not _obstacle(quote)]
+    asked = [quote for quote in quotes if not _obstacle(quote)]
+    fit = [quote for quote in asked if not quote.doubt]
     bare = Estimate(
         operations=run_operations(spec),
         tokens=spec.batch.tokens_per_step * spec.schedule.steps,
         fit=tuple(quote.peer for quote in fit),
+        may_refuse=tuple(f"{short(quote.peer)}: {quote.doubt}" for quote in asked if quote.doubt),
         left_out=tuple(f"{short(quote.peer)}: {_obstacle(quote)}" for quote in quotes if _obstacle(quote)),
     )
-    return _planned(bare, spec, shape, fit, budget)
+    certain = _planned(bare, spec, shape, fit, budget)
+    if certain.affordable or len(fit) == len(asked):
+        return certain
+    hoped = _planned(bare, spec, shape, asked, budget)
+    return replace(hoped, affordable=False, doubtful=True) if hoped.affordable else certain
 
 
 def words_of(estimate: Estimate, budget: Budget) -> str:
     """One line for people."""
     if estimate.problem:
         return f"it cannot run: {estimate.problem}"
+    if estimate.doubtful:
+        return f"not sure to run, since peers that it needs may refuse it; if none does: {_cost(estimate)}"
     if not estimate.affordable:
         enough = format_credits(estimate.low)
         return (
             f"at least {enough} credits, over the budget of {format_credits(budget.max_credits)}: "
             f"[budget] max_credits = {enough.replace(',', '')} is enough"
         )
+    rest = "; other peers, which may refuse, are not counted" if estimate.may_refuse else ""
+    return _cost(estimate) + rest
+
+
+def _cost(estimate: Estimate) -> str:
     return f"{format_credits(estimate.high)} credits, with {estimate.stages} stage{'s' * (estimate.stages > 1)}"
 
 

@@ -129,8 +129,11 @@ class Methods:
         return {"run": self._runs.stop(param(params, "run", str), "stopped by its user").run}
 
     async def _shutdown(self, params: Answer) -> Answer:
+        dropped = self._credits.unsigned() if self._credits is not None else ()
+        if dropped:
+            self._deps.events.warning(f"stopped before these were signed, so they are dropped: {'; '.join(dropped)}")
         trio.lowlevel.current_trio_token().run_sync_soon(self._shut_down)
-        return {}
+        return {"dropped": list(dropped)}
 
     async def _logs(self, params: Answer) -> AsyncGenerator[Answer, None]:
         run = self._runs.find(param(params, "run", str)).run

@@ -162,7 +162,10 @@ def merge_marks(one: LaneMark, other: LaneMark) -> LaneMark:
 
 
 def _mark_in(replica: Replica, mark: LaneMark, now: float) -> LaneMark | None:
-    """What holds of a reported mark: a claim with its voucher; a closing by a release, or of a lane that expired."""
+    """What holds of a reported mark: a claim with its voucher; a closing by a release, or of a lane that expired.
+
+    None also where neither a signature nor the payer's state says that there is such a lane.
+    """
     state = replica.state(mark.payer)
     lane = state.lane(mark.lane)
     if lane is None and mark.lane <= state.lanes_opened:
@@ -172,7 +175,8 @@ def _mark_in(replica: Replica, mark: LaneMark, now: float) -> LaneMark | None:
     except ProtocolViolation:
         return None
     over = lane is not None and now >= lane.expires + replica.genesis.limits.grace_seconds
-    return replace(mark, closed=mark.closed and (bool(mark.release) or over))
+    closed = mark.closed and (bool(mark.release) or over)
+    return replace(mark, closed=closed) if lane is not None or closed or mark.highest else None
 
 
 def _check_mark(replica: Replica, mark: LaneMark, lane: Lane | None) -> None:

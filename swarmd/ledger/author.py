@@ -27,6 +27,8 @@ from swarmd.protocols.ledger.messages import MAX_ANSWER_BYTES, AskEntryVote, Evi
 from swarmd.protocols.ledger.votes import EntryVote, Vote, certificate_of
 from swarmd.protocols.records import from_value, to_value
 
+EARLIER = "signed before this start; it goes on once enough committee members answer"
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
@@ -36,6 +38,11 @@ class InFlight:
     state: AccountState
     evidence: Evidence
     since: float
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+        return self.signed.entry.seq
 
 
 class Author:
@@ -62,20 +69,23 @@ class Author:
         return self._own_head.obstacle
 
     def pending(self) -> PendingEntry | None:
-        """The entry in flight."""
-        if self._in_flight is None:
+        """The entry in flight, also before it is safe to bring it to the committee again."""
+        if self._in_flight is None or self._keeper.replica.seq(self._keeper.account) >= self._in_flight.seq:
             return None
         return PendingEntry(
             id=self._in_flight.signed.id,
-            seq=self._in_flight.signed.entry.seq,
+            seq=self._in_flight.seq,
             since=self._in_flight.since,
             ops=self._in_flight.signed.entry.ops,
             after=self._in_flight.state,
             weight=self._ballots.weight,
             quorum=self._ballots.committee.quorum,
             reasons=dict(self._ballots.reasons),
-            words=self._ballots.words() if self._ballots.rounds else "on its way to the committee",
+            words=self._ballots.words() if self._ballots.rounds else self._no_round_yet(),
         )
+
+    def _no_round_yet(self) -> str:
+        return EARLIER if self._own_head.obstacle else "on its way to the committee"
 
     async def write(self, ops: tuple[Op, ...], evidence: Evidence, note: str, *, wait: bool) -> SignedEntry:
         """As ``Wallet.write``."""
@@ -102,19 +112,26 @@ class Author:
                 continue
             await self._write_next()
 
-    async def _resume(self) -> None:
-        """Go on with an entry that was signed before this start."""
+    async def load(self) -> None:
+        """Know the entry that was signed before this start, so that it is shown while the committee is away."""
+        self._in_flight, self._ballots = await self._unfinished(), Ballots(self._keeper.replica.committee)
+
+    async def _unfinished(self) -> InFlight | None:
         own = await self._deps.self_store.newest()
-        if own is None or own.head:
-            return
-        head = self._keeper.replica.head(self._keeper.account)
-        if head is not None and head.signed.entry.seq >= own.seq:
-            if head.signed.id == own.id:
-                await self._deps.self_store.certified(own.seq, head.raw)
-            return
+        if own is None or own.head or self._keeper.replica.seq(self._keeper.account) >= own.seq:
+            return None
         signed = open_entry(own.raw, self._keeper.replica.network)
         evidence = from_value(Evidence, decode(own.evidence, limit=MAX_ANSWER_BYTES))
-        await self._certify(InFlight(signed, parse_state(own.state), evidence, own.time))
+        return InFlight(signed, parse_state(own.state), evidence, own.time)
+
+    async def _resume(self) -> None:
+        """Go on with an entry that was signed before this start."""
+        self._in_flight = await self._unfinished()
+        if self._in_flight is not None:
+            return await self._certify(self._in_flight)
+        own, head = await self._deps.self_store.newest(), self._keeper.replica.head(self._keeper.account)
+        if own is not None and head is not None and not own.head and head.signed.id == own.id:
+            await self._deps.self_store.certified(own.seq, head.raw)
 
     async def _write_next(self) -> None:
         account, replica = self._keeper.account, self._keeper.replica

@@ -18,6 +18,7 @@ from swarmd.protocols.ledger.handover import (
     Succession,
     change_id,
     check_handover,
+    parse_report,
     sign_change,
 )
 from swarmd.protocols.ledger.messages import AskHandover, HandedOver
@@ -29,10 +30,9 @@ async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Memb
     Raises:
         UsageError: we are not the network's operator, or no committee can have these members.
         Refused: too few of the members, old or new, answer, and nothing was changed; or not enough of the old ones
-            hand over: says who does not, and why.
-        RemoteError: a member handed over, and its report cannot be fetched.
+            hand over, with a report that can be had: says who does not, and why.
     """
-    parts, replica = wallet.parts, wallet.replica
+    replica = wallet.replica
     if deps.identity.peer != deps.genesis.operator:
         raise UsageError(
             "only the network's operator changes its committee",
@@ -43,11 +43,9 @@ async def change_committee(deps: LedgerDeps, wallet: Wallet, members: tuple[Memb
     await _check_answers(deps, wallet, now, Committee(wanted.number, wanted.members))
     change = sign_change(wanted, replica.network, deps.identity.peer, deps.identity.sign)
     handovers = await _collect(wallet, change, now)
-    for handover in handovers:
-        await parts.reports.fetch(handover)
     committee = await wallet.keeper.take_succession(Succession(change, handovers))
     told = {*now.peers, *(member.peer for member in members), *deps.peers()}
-    await greet(wallet.keeper, parts.asking, told)
+    await greet(wallet.keeper, wallet.parts.asking, told)
     return committee or replica.committee
 
 
@@ -74,13 +72,15 @@ def _change(now: Committee, members: tuple[Member, ...]) -> CommitteeChange:
 
 
 async def _collect(wallet: Wallet, change: bytes, now: Committee) -> tuple[Handover, ...]:
-    """Hand-overs of a quorum, by member."""
+    """Hand-overs of a quorum, by member; the new members could not begin without the reports they name."""
     given: dict[PeerId, Handover] = {}
     reasons: dict[PeerId, str] = {}
 
     async def ask(member: PeerId) -> None:
         try:
-            given[member] = await _ask(wallet, member, change)
+            handover = await _ask(wallet, member, change)
+            await trio.to_thread.run_sync(parse_report, await wallet.parts.reports.fetch(handover))
+            given[member] = handover
         except RemoteError as error:
             reasons[member] = error.message
 
@@ -88,12 +88,16 @@ async def _collect(wallet: Wallet, change: bytes, now: Committee) -> tuple[Hando
         for member in now.peers:
             nursery.start_soon(ask, member)
     if not now.has_quorum(given):
-        why = "; ".join(f"{short(peer)}: {reason}" for peer, reason in sorted(reasons.items()))
+        why = "; ".join(_not_handing(short(peer), reason) for peer, reason in sorted(reasons.items()))
         raise Refused(
             f"members of weight {now.weight_of(given)} handed over, {now.quorum} is needed, and vote no more: {why}",
             hint="repeat the same command, with the same members, until enough have handed over",
         )
     return tuple(given[member] for member in sorted(given))
+
+
+def _not_handing(member: str, why: str) -> str:
+    return why if member in why else f"{member}: {why}"
 
 
 async def _ask(wallet: Wallet, member: PeerId, change: bytes) -> Handover:

@@ -18,7 +18,6 @@ from swarmd.ledger.laneclaims import LaneClaims, claimed
 from swarmd.protocols.errors import Refused, SwarmdError
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.ledger.account import MAX_COUNTERPARTIES
-from swarmd.protocols.ledger.amounts import format_credits
 from swarmd.protocols.ledger.entry import Claim, Op, Stake
 from swarmd.protocols.ledger.messages import MAX_EVIDENCE, Evidence
 from swarmd.protocols.ledger.votes import Certificate
@@ -146,9 +145,7 @@ class Claims:
         ops: tuple[Op, ...] = tuple(take.claim for take in takes)
         held_back = (Stake(stake),) if stake > 0 else ()
         evidence = Evidence(claims=tuple(each for take in takes for each in take.certificates))
-        payers = ", ".join(short(take.claim.payer) for take in takes)
-        note = f"claimed {format_credits(sum(take.growth for take in takes))} from {payers}"
-        await self._author.write((*ops, *held_back), evidence, note, wait=True)
+        await self._author.write((*ops, *held_back), evidence, "", wait=True)
 
     async def _settled(self, payer: PeerId) -> int:
         """What lanes earned that the payer has settled since we last looked; they are marked so."""

@@ -70,8 +70,8 @@ def earned_view(
     slashed: int,
     now: float,
 ) -> EarnedView:
-    """Where the earnings stand. ``history``: our entries, for the days on which claims were made."""
-    days = _days(history, {lane.payer for lane in lanes})
+    """Where the earnings stand, by lanes alone. ``history``: our entries, to name those that claimed."""
+    days = _days(lanes, pending, history)
     today = next((day.final for day in days if day.day == day_of(now)), 0)
     newest = sorted(lanes, key=lambda lane: -lane.updated)
     return EarnedView(
@@ -134,17 +134,30 @@ def _job(
     )
 
 
-def _days(history: Sequence[HistoryLine], payers: set[PeerId]) -> tuple[DayView, ...]:
-    """Claims by day, newest first. What comes from a peer that never hired us is a payment, no earning."""
+def _days(
+    lanes: Sequence[LaneRecord], pending: Mapping[LaneKey, int], history: Sequence[HistoryLine]
+) -> tuple[DayView, ...]:
+    """What lanes brought by day, newest first; a claim may take payments along, which are no earnings.
+
+    A lane counts on the day of its newest news: the claim of its settlement, or the voucher that was claimed.
+    """
     amounts: dict[str, int] = defaultdict(int)
-    entries: dict[str, list[str]] = defaultdict(list)
-    for line in history:
-        gain = sum(op.amount for op in line.ops if op.kind == "claim" and op.peer in payers)
-        if gain:
-            amounts[day_of(line.time)] += gain
-            entries[day_of(line.time)].append(line.entry)
+    payers: dict[str, set[PeerId]] = defaultdict(set)
+    for lane in lanes:
+        if final := lane.total - pending.get(_key(lane), 0):
+            amounts[day_of(lane.updated)] += final
+            payers[day_of(lane.updated)].add(lane.payer)
     return tuple(
-        DayView(day=day, final=amounts[day], entries=tuple(entries[day])) for day in sorted(amounts, reverse=True)
+        DayView(day=day, final=amounts[day], entries=_claims(history, day, payers[day]))
+        for day in sorted(amounts, reverse=True)
+    )
+
+
+def _claims(history: Sequence[HistoryLine], day: str, payers: set[PeerId]) -> tuple[str, ...]:
+    return tuple(
+        line.entry
+        for line in history
+        if day_of(line.time) == day and any(op.kind == "claim" and op.peer in payers for op in line.ops)
     )
 
 

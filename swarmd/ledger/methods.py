@@ -17,7 +17,7 @@ from swarmd.ledger.explaining import explain_view
 from swarmd.ledger.invoicing import free_of_charge, invoice_view
 from swarmd.ledger.members import who_answers
 from swarmd.ledger.payees import payee_view
-from swarmd.ledger.views import history_lines, ledger_view, wallet_view
+from swarmd.ledger.views import history_lines, ledger_view, unsigned_words, wallet_view
 from swarmd.ledger.wallet import Wallet
 from swarmd.ledger.writing import Stream, amount_param, peer_param, write_stream
 from swarmd.protocols.control import as_json
@@ -84,6 +84,10 @@ class CreditMethods:
             self._fresh_until = trio.current_time() + LINE_SECONDS
         return self._line
 
+    def unsigned(self) -> tuple[str, ...]:
+        """In words what waits for its entry and is lost when the daemon ends."""
+        return unsigned_words(self._wallet.standing(), self._wallet.replica.state(self._wallet.account))
+
     async def _wallet_view(self, params: Answer) -> Answer:
         wallet, (network, name) = self._wallet, self._network()
         if not wallet.enabled:
@@ -146,7 +150,7 @@ class CreditMethods:
         return now
 
     async def _earned(self, searched: int) -> EarnedView:
-        """``searched``: entries in which claims are looked for, newest first; none: no days."""
+        """``searched``: entries in which claims are looked for, newest first, to name them by day."""
         account, replica = self._wallet.account, self._wallet.replica
         state, lanes = replica.state(account), await self._books.earning_lanes()
         pending = pending_of(lanes, replica, account)

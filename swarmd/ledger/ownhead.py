@@ -13,7 +13,7 @@ from swarmd.ledger.asking import Asking
 from swarmd.ledger.keeper import Keeper
 from swarmd.ledger.serving import hello
 from swarmd.protocols.canonical import encode
-from swarmd.protocols.errors import NotYet, ProtocolViolation, RemoteError
+from swarmd.protocols.errors import ProtocolViolation, RemoteError
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.apply import apply_ops
 from swarmd.protocols.ledger.entry import SignedEntry, open_entry
@@ -46,8 +46,9 @@ class OwnHead:
         without a quorum nothing that we sign would be certified anyway.
         """
         while not self._known:
+            committee = self._keeper.replica.committee
             answered = await self._ask_all() | (set() if self._deps.self_store.restored else {self._keeper.account})
-            self._known = self._keeper.replica.committee.has_quorum(answered)
+            self._known = committee.has_quorum(answered) and committee == self._keeper.replica.committee
             self.obstacle = "" if self._known else self._words(answered)
             self._keeper.tell()
             if not self._known:
@@ -76,24 +77,23 @@ class OwnHead:
 
     async def _ask(self, peer: PeerId, answered: set[PeerId]) -> None:
         try:
-            await self._ask_committee(peer)
+            if self._deps.self_store.restored and await self._is_ahead(peer):
+                return
             await self._asking.head_of(self._keeper.account, peer)
             pending = await self._asking.member(peer, GetPending(self._keeper.account), Pending)
             if pending.entry:
                 self._note(open_entry(pending.entry, self._keeper.replica.network))
         except ProtocolViolation:
             self._keeper.counters["bad_heads"] += 1
-        except (RemoteError, NotYet):
+        except RemoteError:
             return
         else:
             answered.add(peer)
 
-    async def _ask_committee(self, peer: PeerId) -> None:
-        """Lost votes count up to the newest committee: who knows of a later one than we do is asked again later."""
-        if self._deps.self_store.restored:
-            summary = await self._asking.member(peer, hello(self._keeper), Summary)
-            if summary.hello.committee > self._keeper.replica.committee.number:
-                raise NotYet("its committee is not known here yet")
+    async def _is_ahead(self, peer: PeerId) -> bool:
+        """Whether a peer knows a later committee: votes of ours may be lost in that one too."""
+        summary = await self._asking.member(peer, hello(self._keeper), Summary)
+        return summary.hello.committee > self._keeper.replica.committee.number
 
     def _note(self, signed: SignedEntry) -> None:
         entry = signed.entry

@@ -70,6 +70,7 @@ async def serve_ledger(deps: LedgerDeps, *, task_status: trio.TaskStatus[Wallet]
     meeting.desk = Desk(keeper, _handlers(Serving(keeper, meeting.want, collector.nudge), voter, succession, reports))
     voter.behind = meeting.want
     await succession.load()
+    await author.load()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.save)
         GossipDesk(keeper, meeting.want).subscribe()

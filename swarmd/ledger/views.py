@@ -22,9 +22,11 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.account import AccountState, born, parse_state
 from swarmd.protocols.ledger.apply import apply_ops
-from swarmd.protocols.ledger.entry import open_entry
+from swarmd.protocols.ledger.entry import Claim, Pay, Stake, Unstake, open_entry
 from swarmd.protocols.ledger.genesis import Genesis
 from swarmd.protocols.ledger.replica import Replica
+
+_ASKED = (Pay, Stake, Unstake)
 
 
 def wallet_view(
@@ -126,6 +128,13 @@ def ledger_view(replica: Replica, us: PeerId, answers: Mapping[PeerId, bool]) ->
             total=supply.total,
         ),
     )
+
+
+def unsigned_words(standing: Standing, state: AccountState) -> tuple[str, ...]:
+    """What the owner asked for that is in no entry yet, and is lost when the daemon ends. The rest is done again."""
+    asked = [ops for ops in standing.queued if any(isinstance(op, _ASKED) for op in ops)]
+    own = [ops for ops in asked if not any(isinstance(op, Claim) for op in ops)]
+    return tuple(view.words for ops in own for view in op_views(ops, None, state))
 
 
 def _queued(standing: Standing, state: AccountState) -> tuple[tuple[OpView, ...], AccountState]:

@@ -45,6 +45,7 @@ async def estimate_prepared(deps: RunDeps, answer: dict[str, Any]) -> EstimateVi
         seconds=found.seconds,
         stages=found.stages,
         fit=found.fit,
+        may_refuse=found.may_refuse,
         left_out=found.left_out,
         words=words_of(found, budget) + _short(found, deps),
     )
@@ -60,6 +61,7 @@ def quote_of(peer: PeerId, advert: Advert, budget: Budget, deps: RunDeps) -> Quo
         memory_bytes=advert.device.memory_bytes,
         uplink_bytes_per_s=advert.up_bits / 8,
         obstacle=_not_taking(advert, ours) or too_dear(peer, advert, budget, deps),
+        doubt=_doubt(advert, ours),
     )
 
 
@@ -71,9 +73,16 @@ def _not_taking(advert: Advert, ours: bool) -> str:
     return ""
 
 
+def _doubt(advert: Advert, ours: bool) -> str:
+    """Why a peer may refuse an offer. Whom it lists, and who holds its stages, no advert tells."""
+    if advert.accepts == "list" and not ours:
+        return "it takes the jobs of those that its owner lists, and does not say whom"
+    return "" if advert.free_stages else "it holds as many stages now as it takes"
+
+
 def _short(found: Estimate, deps: RunDeps) -> str:
     """What to add where the account does not hold what the plan costs; empty if it does."""
-    if not found.affordable or not deps.wallet.enabled:
+    if not (found.affordable or found.doubtful) or not deps.wallet.enabled:
         return ""
     balance = deps.wallet.standing().balance
     return "" if found.high <= balance else f"; this account holds {format_credits(balance)}, too little"

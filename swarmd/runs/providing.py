@@ -88,8 +88,13 @@ class Provider:
         return self._counted
 
     async def begin(self) -> None:
-        """Remember the lane, and look whether it is certified."""
+        """Remember the lane, and look whether it is certified.
+
+        Raises Refused for a lane that is known here: its vouchers would count anew, and it holds their total once.
+        """
         terms, post, now = self._terms, self._post, time.time()
+        if await self._deps.jobs.lane(post.payer, terms.lane) is not None:
+            raise Refused(f"lane {terms.lane} of {short(post.payer)} was taken before: a term has a lane of its own")
         lane = LaneRecord(
             payer=post.payer, lane=terms.lane, run=post.plan.run, provider=self._deps.identity.peer,
             role="provider", price=terms.price, cap=terms.cap, expires=terms.expires, stage=post.words,
@@ -128,7 +133,7 @@ class Provider:
             voucher.payer, voucher.lane, note.voucher, voucher.total, voucher.number, receipts, (line,)
         )
         self._newest = voucher
-        if await self._look_at_lane():
+        if await self._look_at_lane() and time.time() < self._terms.expires:  # later ones may never be claimed
             self._counted = voucher.total
 
     async def release(self, total: int) -> bytes:

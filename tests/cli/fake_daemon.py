@@ -81,7 +81,7 @@ def usual_answers() -> dict[str, Answer]:
         "stop": lambda _: {"run": snapshots.RUN},
         "payee": lambda params: as_json(credit_snapshots.payee(params["peer"])),
         "invoice": lambda _: as_json(credit_snapshots.unpaid()),
-        "shutdown": lambda _: {},
+        "shutdown": lambda _: {"dropped": []},
     }
 
 

@@ -52,9 +52,9 @@ def test_earn_says_what_is_done_what_it_brings_and_what_it_costs(cli: Cli, daemo
     assert said.code == 0
     assert (shown["now"], shown["stage"]) == ("working", "trains stage 1")
     assert (shown["steps/s"], shown["power"], shown["temperature"]) == ("3.50", "170 W", "64 °C")
-    assert shown["claimed today"] == "2 credits"
+    assert shown["earned today"] == "2 credits  for work, claimed"
     assert shown["pending"] == "1.25 credits  vouchers that are not claimed yet"
-    assert shown["final"] == "9 credits  claimed, all in all"
+    assert shown["final"] == "9 credits  for work, claimed, all in all; payments are not counted"
     assert shown["held"] == "4 credits  staked"
     assert shown["energy"] == "1.250 kWh since 2026-09-20, 0.400 today (as the device tells it)"
     assert shown["cost"] == "0.40 EUR at 0.32 EUR/kWh"
@@ -87,7 +87,7 @@ def test_an_idle_node_on_a_network_without_credits_says_both(cli: Cli, daemon: F
     assert rows(out)["why idle"] == "nobody has asked for a stage"
     assert "0: your work is free" in out
     assert "the network main has no credits" in out
-    assert "claimed today" not in out
+    assert "earned today" not in out
 
 
 def test_the_listed_prices_carry_their_date_and_say_whose_they_are(cli: Cli) -> None:

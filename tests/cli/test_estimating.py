@@ -11,6 +11,7 @@ ANSWER = {
     "tokens": 1_000_000,
     "seconds": 95,
     "fit": ["a", "b"],
+    "may_refuse": ["peer-d: it holds as many stages now as it takes"],
     "left_out": ["peer-c asks 90 micro-credits per 10^12 operations; the job pays at most 50 ([budget] max_price)"],
 }
 
@@ -22,11 +23,14 @@ def test_an_estimate_names_cost_budget_work_time_and_peers() -> None:
         "work    31.0 T operations, 1,000,000 tokens",
         "time    at least 1m35s",
         "peers   2 may take part",
+        "        perhaps peer-d: it holds as many stages now as it takes",
         "        not peer-c asks 90 micro-credits per 10^12 operations; the job pays at most 50 ([budget] max_price)",
     ]
 
 
 def test_without_a_budget_or_a_peer_it_says_so() -> None:
-    lines = report({**ANSWER, "max_credits": 0, "seconds": None, "fit": [], "left_out": []}).plain.splitlines()
+    lines = report(
+        {**ANSWER, "max_credits": 0, "seconds": None, "fit": [], "may_refuse": [], "left_out": []}
+    ).plain.splitlines()
     assert lines[1] == "budget  none: only peers that ask nothing take part"
     assert lines[3:] == ["time    \u2013", "peers   0 may take part"]

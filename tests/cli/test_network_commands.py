@@ -20,6 +20,7 @@ from tests.cli.conftest import Became, Cli
 from tests.cli.fake_daemon import FakeDaemon
 from tests.cli.folder import in_this_process
 
+SPARE = "members of weight 1 together may be away"
 PEERS = tuple(sorted(identity_of(bytes([n]) * 32).peer for n in range(1, 4)))
 HOME = found_network(PEERS[0], Plan(name="home"))
 INVITE = invite_of(HOME)
@@ -146,6 +147,11 @@ class TestJoin:
         assert load_network(paths) == HOME
         assert json.loads(cli("network", "join", INVITE, "--json").out)["name"] == "home"
 
+    def test_a_place_without_addresses_says_so(self, cli: Cli) -> None:
+        done = cli("network", "join", INVITE)
+        assert "it carries no addresses" in done.err
+        assert "--bootstrap ADDRESS" in done.err
+
     def test_by_file(self, cli: Cli, paths: Paths, tmp_path: Path) -> None:
         (tmp_path / "invite").write_text(INVITE)
         assert cli("network", "join", str(tmp_path / "invite")).code == 0
@@ -197,7 +203,15 @@ class TestCommittee:
         daemon.answers["committee_set"] = lambda _: COMMITTEE
         done = cli("network", "committee", "set", PEERS[0], f"{PEERS[1]}=3")
         assert daemon.asked[-1] == ("committee_set", {"members": [[PEERS[0], 1], [PEERS[1], 3]]})
-        assert (done.code, done.err) == (0, "committee 2 votes from now on: 2 members\n")
+        assert (done.code, done.err) == (0, f"committee 2 votes from now on: 2 members\n  {SPARE}\n")
+
+    def test_of_three_equal_members_none_may_be_away(self, cli: Cli, daemon: FakeDaemon) -> None:
+        three = {"members": [[peer, 1] for peer in PEERS], "weight": 3, "quorum": 3}
+        daemon.answers["committee_set"] = lambda _: {**COMMITTEE, **three}
+        assert "none of them may be away" in cli("network", "committee", "set", *PEERS).err
+
+    def test_a_weight_of_0_is_told_what_a_weight_is(self, cli: Cli) -> None:
+        assert "1 or more" in cli("network", "committee", "set", "a", "b=0").err
 
     @pytest.mark.parametrize("words", [(), ("a=",), ("a=0",), ("a=x",), ("a=1.5",), (f"a={10**19}",), ("a=²",)])
     def test_what_is_no_member_is_one_message_and_exit_code_2(

@@ -239,4 +239,17 @@ def test_a_command_for_another_machine_names_no_folder_of_this_one(
 
 
 def test_down_as_json(cli: Cli, ended: FakeDaemon) -> None:
-    assert json.loads(cli("down", "--json").out) == {"v": 1, "stopped": True}
+    assert json.loads(cli("down", "--json").out) == {"v": 1, "stopped": True, "dropped": []}
+
+
+def test_down_says_which_writes_are_dropped(cli: Cli, ended: FakeDaemon) -> None:
+    ended.answers["shutdown"] = lambda _: {"dropped": ["5 credits to F7rZYmvx"]}
+    said = cli("down")
+    assert (said.code, said.err.splitlines()) == (
+        0,
+        [
+            "the daemon has stopped",
+            "1 write had not been signed yet, and will not be; ask again for what you still want:",
+            "  5 credits to F7rZYmvx",
+        ],
+    )

@@ -239,8 +239,8 @@ def test_a_payment_asks_on_a_terminal_and_takes_no_for_an_answer(
     ("amount", "wrong"),
     [
         ("0", "0 credits moves nothing"),
-        ("-1", "is below zero"),
-        ("-12.5", "is below zero"),
+        ("-1", "-1 is below zero"),
+        ("-12.5", "-12.5 is below zero"),
         ("1e3", "has an exponent"),
         ("1,5", "has a comma"),
         ("0.0000001", "more than 6 decimals"),

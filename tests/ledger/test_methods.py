@@ -303,6 +303,11 @@ async def test_earnings_go_from_pending_to_final_and_half_of_them_is_held(
         assert (after.earned.pending, after.earned.final, after.earned.today) == (0, total, total)
         assert after.earned.held == total // 2
         assert [day.final for day in after.earned.days] == [total]
+        await one.wallet.write((Pay(two.peer, 50 * CREDIT),))
+        await two.until(lambda: two.wallet.standing().seq > 1)
+        gift = earn_view(await table["earn"]({})).earned
+        assert (gift.pending, gift.final, gift.today) == (0, total, total)
+        assert [(day.final, len(day.entries)) for day in gift.days] == [(total, 2)]
         assert after.earned.jobs[0].state == "settled"
         assert after.energy.gross == pytest.approx(total / CREDIT * 0.5)
         assert after.energy.net == pytest.approx(total / CREDIT * 0.5 - 0.025)

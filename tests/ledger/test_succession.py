@@ -11,9 +11,21 @@ import trio.testing
 from swarmd.ledger.change import change_committee
 from swarmd.ledger.wallet import LaneAsk
 from swarmd.net.memory import Conditions
+from swarmd.net.rpc import serve_rpc
 from swarmd.protocols.errors import Refused, UsageError
+from swarmd.protocols.ids import PeerId
 from swarmd.protocols.ledger.entry import Pay
 from swarmd.protocols.ledger.genesis import Member
+from swarmd.protocols.ledger.handover import change_id, report_hash, sign_handover
+from swarmd.protocols.ledger.messages import (
+    LEDGER_PROTOCOL,
+    AskHandover,
+    GetReport,
+    HandedOver,
+    Hello,
+    ReportPart,
+    Summary,
+)
 from tests.ledger.nodes import CREDIT, EPOCH, RUN, genesis_of, identity, ledger_swarm
 
 pytestmark = pytest.mark.slow
@@ -124,3 +136,31 @@ async def test_an_entry_is_certified_as_soon_as_the_member_it_waits_for_has_caug
         began = trio.current_time()
         await one.until(lambda: one.wallet.standing().pending is None)
         assert trio.current_time() - began < 10
+
+
+@pytest.mark.parametrize("kept", ["nothing", "no report"])
+async def test_a_member_that_hands_over_without_a_report_does_not_keep_the_others_from_being_replaced(
+    tmp_path: Path, ledger_clock: trio.testing.MockClock, kept: str
+) -> None:
+    """Whoever handed over votes no more: a change that cannot be ended would stop every payment."""
+    garbage = b"no report"
+    async with ledger_swarm(tmp_path, genesis_of(4, grants={5: 1000}, operator=5)) as swarm:
+        who, network = identity(4), swarm.genesis.id
+
+        async def summary(peer: PeerId, asked: Hello) -> Summary:
+            return Summary(asked, bytes(256 * 32))
+
+        async def hand_over(peer: PeerId, asked: AskHandover) -> HandedOver:
+            name = change_id(asked.change, network)
+            return HandedOver(sign_handover(name, report_hash(garbage), network, who.peer, who.sign), len(garbage))
+
+        async def report(peer: PeerId, asked: GetReport) -> ReportPart:
+            return ReportPart(garbage if kept == "no report" else b"")
+
+        async with swarm.network.node(who.seed) as (transport, _):
+            serve_rpc(transport, LEDGER_PROTOCOL, {Hello: summary, AskHandover: hand_over, GetReport: report})
+            for number in (1, 2, 3, 5, 6):
+                await swarm.add(number)
+            await change_committee(swarm[5].deps, swarm[5].wallet, members(1, 2, 3, 6))
+            with trio.fail_after(600):
+                await swarm[5].wallet.write((Pay(swarm[6].peer, CREDIT),))

@@ -237,3 +237,17 @@ async def test_an_estimate_says_no_where_the_job_must_fail(tmp_path: Path) -> No
             asked.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n[budget]\n{budget}\n")
             found = await estimate_job(payer.deps, str(asked))
             assert (found.affordable, words in found.words) == (affordable, True), found.words
+
+
+async def test_an_estimate_does_not_count_on_a_peer_that_picks_its_submitters(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path, credits_network()) as swarm:
+        payer = await swarm.add()
+        picky = await swarm.add(price=PRICE, accept="list")
+        await until(lambda: len(payer.deps.adverts()) == 2)
+        asked = tmp_path / "asked.toml"
+        job = small_job(tmp_path).read_text()
+        asked.write_text(job + "[run]\nmin_stages = 2\n[budget]\nmax_credits = 100.0\n")
+        found = await estimate_job(payer.deps, str(asked))
+        assert (found.affordable, found.stages, found.fit) == (False, 2, (payer.peer,))
+        assert "not sure to run" in found.words
+        assert [short(picky.peer) in words for words in found.may_refuse] == [True]

@@ -29,6 +29,7 @@ from swarmd.protocols.pay_messages import (
 )
 from swarmd.protocols.statements import Plan, StageAssignment
 from swarmd.runs import collecting
+from swarmd.runs.deps import RunDeps
 from swarmd.runs.providing import Post, Provider, check_terms
 from swarmd.runs.record import RunRecord
 from tests.protocols.specs import SPEC
@@ -62,6 +63,9 @@ class Pair:
     node: TestNode
     provider: Provider
     ledger: Lanes
+    post: Post
+    deps: RunDeps
+    """The provider's, with the ledger."""
 
     def both(self, **changes: Any) -> CountersignedReceipt:
         receipt = LinkReceipt(
@@ -100,9 +104,10 @@ async def pair(
         ledger = Lanes(lane if certified else None)
         plan = Plan(RUN, 1, 1, (StageAssignment(node.peer, 0, 2, 1, ()),), None)
         post = Post(payer=payer.peer, plan=plan, stage=0, spec=SPEC, start=0)
-        provider = Provider(replace(node.deps, wallet=cast("Wallet", ledger)), post, TERMS, clock)
+        deps = replace(node.deps, wallet=cast("Wallet", ledger))
+        provider = Provider(deps, post, TERMS, clock)
         await provider.begin()
-        yield Pair(payer, node, provider, ledger)
+        yield Pair(payer, node, provider, ledger, post, deps)
 
 
 async def test_a_good_voucher_is_on_disk_with_its_receipts_and_an_invoice_line(tmp_path: Path) -> None:
@@ -185,6 +190,30 @@ async def test_a_provider_waits_a_while_then_stops(tmp_path: Path) -> None:
         await two.provider.take(two.note(CAP))
         assert two.provider.refusal(8) == ""
         assert two.provider.refusal(10**6) == ""
+
+
+async def test_a_lane_that_paid_for_one_term_pays_for_no_other(tmp_path: Path) -> None:
+    """Its vouchers would count from nothing again, and the lane holds their total once."""
+    async with pair(tmp_path) as two:
+        await two.provider.take(two.note(CAP))
+        known = await two.node.deps.jobs.lane(two.payer.peer, 7)
+        plan = replace(two.post.plan, term=2)
+        terms = replace(TERMS, expires=EXPIRES + 10**6)
+        again = Provider(two.deps, replace(two.post, plan=plan), terms)
+        with pytest.raises(Refused, match="a lane of its own"):
+            await again.begin()
+        assert await two.node.deps.jobs.lane(two.payer.peer, 7) == known
+
+
+async def test_a_voucher_does_not_count_once_its_lane_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that is over when the run begins, or before it ends, may be closed without its vouchers."""
+    async with pair(tmp_path) as two:
+        await two.provider.take(two.note(300))
+        assert two.provider.counted == 300
+        monkeypatch.setattr("time.time", lambda: float(EXPIRES))
+        await two.provider.take(two.note(400, 2))
+        assert await two.kept() == (2, 400)
+        assert two.provider.counted == 300
 
 
 async def test_a_lane_is_released_at_the_newest_voucher_and_no_other(tmp_path: Path) -> None:

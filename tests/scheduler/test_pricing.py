@@ -71,3 +71,24 @@ def test_who_is_not_asked_is_named_with_the_reason() -> None:
     found = estimate(SPEC, ANY, (FREE, quote("d", 5, obstacle="asks 5"), quote("e", 0, flops=0)), Budget())
     assert found.fit == (FREE.peer,)
     assert found.left_out == ("peer-d: asks 5", "peer-e: its device has not been measured yet")
+
+
+def test_a_plan_that_needs_peers_that_may_refuse_promises_nothing() -> None:
+    unsure = replace(CHEAP, doubt="it may not list us")
+    found = estimate(SPEC, TWO, (FREE, unsure), RICH)
+    assert (found.affordable, found.stages, found.fit) == (False, 2, (FREE.peer,))
+    assert len(found.may_refuse) == 1
+    assert words_of(found, RICH).startswith("not sure to run, since peers that it needs may refuse it; if none does: ")
+
+
+def test_a_plan_that_needs_none_of_them_does_not_count_them() -> None:
+    unsure = replace(FREE, peer=PeerId("peer-d"), doubt="it may not list us")
+    found = estimate(SPEC, ANY, (CHEAP, unsure), RICH)
+    assert found.affordable
+    assert found.high > 0
+    assert words_of(found, RICH).endswith("with 1 stage; other peers, which may refuse, are not counted")
+
+
+def test_what_cannot_run_with_them_either_is_said_to() -> None:
+    unsure = replace(CHEAP, doubt="it may not list us")
+    assert words_of(estimate(SPEC, replace(TWO, min_stages=3), (FREE, unsure), RICH), RICH).startswith("it cannot run")

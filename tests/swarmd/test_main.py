@@ -68,7 +68,7 @@ def while_it_runs(paths: Paths, command: list[str], look: Callable[[], None]) ->
         except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             failures.append(error)
         finally:
-            until(lambda: not paths.control.exists() or call(paths, "shutdown") == {})
+            until(lambda: not paths.control.exists() or call(paths, "shutdown") == {"dropped": []})
 
     thread = threading.Thread(target=other)
     thread.start()

@@ -324,6 +324,14 @@ def test_reported_marks_that_do_not_hold_bind_nobody(world):
     assert lanes == {(ann.peer, 1): good}
 
 
+def test_reported_marks_that_bind_to_nothing_are_kept_nowhere(world):
+    """No signature says that there is such a lane, nor that its number is one that a file holds."""
+    marks = tuple(
+        LaneMark("nobody", lane, 0, b"", closed, b"") for lane in (-1, 9, 1 << 63) for closed in (True, False)
+    )
+    assert not adopt(world.replica, (Report((), marks),), NOW).lanes
+
+
 def test_a_release_binds_only_if_the_lanes_provider_gave_it_as_far_as_the_lane_is_known(world):
     ann, _, cid = world.owners
     mark = LaneMark(ann.peer, 1, 0, b"", True, cid.release(ann.peer, 1, 0))
