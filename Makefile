@@ -26,8 +26,9 @@ ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest -m "not heavy"
 	@$(BIN)/coverage combine --quiet
+	@$(BIN)/pytest -m heavy
 endif
 
 # `check` reads what `make test` recorded, and runs the tests only where the code is newer than that.

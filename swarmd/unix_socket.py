@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 async def private_listener(path: Path, backlog: int) -> AsyncIterator[trio.SocketListener]:
     """Listen on ``path``; the socket file goes when the context ends.
 
+    It gets its name once it listens: whoever finds it there is answered.
+
     Raises:
         StateError: a live program answers there, what is there is no socket, or it cannot be made.
     """
@@ -32,9 +34,12 @@ async def private_listener(path: Path, backlog: int) -> AsyncIterator[trio.Socke
     await _clear(path)
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
-            await sock.bind(str(path))
-            os.chmod(path, 0o600)  # before it listens, so that nobody else can ever connect
+            unnamed = path.with_name(path.name[:-1] + "~")  # as long as the name: there is little room for it
+            unnamed.unlink(missing_ok=True)
+            await sock.bind(str(unnamed))
+            os.chmod(unnamed, 0o600)  # before it listens, so that nobody else can ever connect
             sock.listen(backlog)
+            os.rename(unnamed, path)
         except OSError as error:
             raise StateError(
                 f"cannot make the control socket {path}: {error.strerror}", hint="choose another --state-dir"

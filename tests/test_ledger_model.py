@@ -12,6 +12,7 @@ MODEL = Path(__file__).parent.parent / "tools" / "ledger_model"
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_ledgers_rules_hold_in_the_model_and_each_is_needed():
     run = subprocess.run([sys.executable, MODEL], capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -27,7 +27,7 @@ from swarmd.protocols.ledger.messages import LEDGER_PROTOCOL, AskEntryVote, Evid
 from swarmd.protocols.ledger.replica import Replica
 from tests.ledger.nodes import CREDIT, EPOCH, RUN, LedgerNode, LedgerSwarm, genesis_of, identity, ledger_swarm
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 NODES, HONEST, OPERATIONS = 7, 5, 10_000
 OPS_AT_ONCE = 60

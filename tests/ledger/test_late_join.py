@@ -16,7 +16,7 @@ from swarmd.protocols.ledger.heads import make_head
 from swarmd.protocols.ledger.votes import EntryVote, certificate_of, sign_vote
 from tests.ledger.nodes import genesis_of, identity, ledger_swarm, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 ACCOUNTS = 10_000
 SECONDS = 15.0

@@ -283,6 +283,19 @@ async def test_nobody_can_connect_before_the_socket_has_its_mode(path, monkeypat
     assert 0 not in modes
 
 
+async def test_whoever_finds_the_socket_is_answered(path, monkeypatch):
+    answers, rename = [], os.rename
+
+    def spy(unnamed, name):
+        with socket.socket(socket.AF_UNIX) as probe:
+            answers.append((os.path.exists(path), probe.connect_ex(str(unnamed))))
+        rename(unnamed, name)
+
+    monkeypatch.setattr(os, "rename", spy)
+    async with serving(path):
+        assert answers == [(False, 0)]
+
+
 async def test_the_socket_of_a_dead_daemon_is_replaced(path):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
