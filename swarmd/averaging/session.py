@@ -15,7 +15,7 @@ import trio
 
 from swarmd.averaging.codecs import Bytes
 from swarmd.averaging.room import CHUNK, Room
-from swarmd.net.tensorlink import Connection, HeapSlot, IncomingLink, LinkLimits, OutgoingLink, Pacer
+from swarmd.net.tensorlink import Connection, HeapSlot, IncomingLink, LinkLimits, OutgoingLink, Throttle
 from swarmd.protocols.averaging import MAX_MESSAGE, MESSAGES, Message
 from swarmd.protocols.errors import ProtocolViolation, RemoteError
 from swarmd.protocols.ids import PeerId, RunId
@@ -50,11 +50,11 @@ class Listener(Protocol):
 class Session:
     """Owned by one trio task tree; links run in ``nursery`` and end with it."""
 
-    def __init__(self, me: PeerId, run: RunId, nursery: trio.Nursery, pacer: Pacer | None = None) -> None:
+    def __init__(self, me: PeerId, run: RunId, nursery: trio.Nursery, throttle: Throttle | None = None) -> None:
         self.me, self.run = me, run
         self.room = Room()
         self.lost: set[PeerId] = set()
-        self._nursery, self._pacer = nursery, pacer
+        self._nursery, self._throttle = nursery, throttle
         self._out: dict[PeerId, OutgoingLink] = {}
         self._in: dict[PeerId, IncomingLink[HeapSlot]] = {}
         self._windows: dict[PeerId, trio.Semaphore] = {}
@@ -78,7 +78,7 @@ class Session:
             connection.close()
             raise ProtocolViolation("there is a link to this peer already")
         if connection.sends:
-            self._out[peer] = OutgoingLink(connection, limits=LIMITS, pacer=self._pacer)
+            self._out[peer] = OutgoingLink(connection, limits=LIMITS, throttle=self._throttle)
             self._windows[peer] = trio.Semaphore(WINDOW)
             self._nursery.start_soon(self._serve, peer, self._out[peer])
         else:
