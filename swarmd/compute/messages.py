@@ -34,6 +34,8 @@ class Load:
     checkpoint: BlobHash | None
     fault: str = ""
     """A fault to inject (``swarmd.train.faults``); empty but in tests."""
+    room: int = 0
+    """Micro-batches that memory was kept free for, at least ``credit``: how far credit may rise."""
 
 
 @dataclass(frozen=True, slots=True)

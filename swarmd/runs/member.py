@@ -200,7 +200,7 @@ class Membership:
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
         here = plan.stages[stage]
-        make_room(self._deps, self._lease, self._spec, here)
+        room = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
@@ -213,7 +213,7 @@ class Membership:
             computer,
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
-                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault,
+                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault, room,
             ),
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class Worker:
             tensor = torch.empty(header.shape, dtype=torch.float32)
             _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
             self.channel.send(Taken(message.slot))
-            self.inbox.put((header, tensor))
+            self.inbox.put((header, tensor, time.perf_counter()))
         else:
             self.inbox.put(message)
 
@@ -114,8 +115,8 @@ class Worker:
                 self.build(message)
             case Start() if self.runner is not None:
                 self.train(self.runner)
-            case (FrameHeader() as header, Tensor() as tensor) if self.runner is not None:
-                self.runner.arrived(header, tensor)
+            case (FrameHeader() as header, Tensor() as tensor, float() as at) if self.runner is not None:
+                self.runner.arrived(header, tensor, at)
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
