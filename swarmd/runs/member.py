@@ -218,18 +218,17 @@ class Membership:
         )  # fmt: skip
 
     def _from_thread(self, message: object) -> None:
-        """Bring what the compute process says from its reader's thread into the loop, in order."""
-        with suppress(trio.RunFinishedError):  # the daemon is on its way out
-            self._token.run_sync_soon(self._heard, message)
-
-    def _heard(self, message: object) -> None:
+        """What the compute process says, in its reader's thread: frames go on from here, the rest to the loop."""
         if isinstance(message, compute.Outgoing) and self._links is not None:
             with suppress(RemoteError):  # a link that has broken says so itself
                 self._links.send(message)
         elif isinstance(message, compute.Taken) and self._links is not None:
-            self._links.taken(message.slot)
+            self._links.taken(message.slots)
         else:
-            self._queue(message)
+            if isinstance(message, compute.Stepped):
+                self._earning.committed(message.step)
+            with suppress(trio.RunFinishedError):  # the daemon is on its way out
+                self._token.run_sync_soon(self._queue, message)
 
     def _queue(self, message: object) -> None:
         try:

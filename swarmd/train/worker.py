@@ -22,7 +22,7 @@ from torch import Tensor
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
 from swarmd.compute.layout import SlotLayout
-from swarmd.compute.memory import SlotMemory, SlotPool
+from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns
 from swarmd.compute.messages import (
     FROM_WORKER,
     TO_WORKER,
@@ -67,6 +67,7 @@ class Worker:
         self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.free = SlotPool(layout.outgoing)
+        self.read_slots = tuple(SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in ("previous", "next"))
         self.load: Load | None = None
         self.spec: JobSpec | None = None
         self.runner: StageRunner | None = None
@@ -82,13 +83,14 @@ class Worker:
 
     def _sort(self, message: object) -> None:
         if isinstance(message, Sent):
-            self.free.give(message.slot)
+            for slot in message.slots:
+                self.free.give(slot)
         elif isinstance(message, Arrived):
             header = message.header
             tensor = torch.empty(header.shape, dtype=torch.float32)
             _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-            self.channel.send(Taken(message.slot))
             self.inbox.put((header, tensor, time.perf_counter()))
+            self.read_slots[header.key.direction == Direction.BACKWARD].give(message.slot)
         else:
             self.inbox.put(message)
 
