@@ -42,7 +42,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import TypeAlias
 
 from swarmd.protocols.errors import ProtocolViolation
@@ -253,12 +253,15 @@ def credit_for(*, own: float, away: float, slack: int = 1) -> int:
 
 
 def deferral_for(*, gap: float, weights: float) -> int:
-    """How many weight gradients fill the time between two steps.
+    """How many weight gradients fit into the time between two steps.
+
+    One less costs its own time; one more costs as much as several: the stages before have then gone back over all they
+    hold, and wait for the last forward to return.
 
     ``gap``: from the last input gradient of a step, sent, to the first forward of the next; ``weights``: the
     time of one weight gradient. Seconds; ``weights`` above zero.
     """
-    return ceil(gap / weights)
+    return floor(gap / weights)
 
 
 def credits(

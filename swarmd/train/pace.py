@@ -14,7 +14,7 @@ from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.flow import credit_for, deferral_for
 
 STEPS = 4
-"""The largest number that one of so many steps asked for is used: a step without disturbance tells little."""
+"""So many steps count. The highest credit that one asked for is used, and the lowest deferral: the cheaper error."""
 WEIGHTS_PER_STAGE = 3
 """Until it is measured: a stage waits for forward and backward of each before it; weights are a third of both."""
 
@@ -73,6 +73,6 @@ class Pace:
         weights = self._weights if self._weights < inf else self._backward / 2
         if 0 < weights < inf and self._gap:
             self._deferrals.append(deferral_for(gap=self._gap, weights=weights))
-            self.deferral = min(self._most_deferred, max(self._deferrals))
+            self.deferral = min(self._most_deferred, min(self._deferrals))
         self._forward = self._backward = self._weights = self._away = inf
         self._left.clear()

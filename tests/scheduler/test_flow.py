@@ -374,6 +374,6 @@ class TestMeasuredCredits:
             credits(index, 4, **times) for index in range(4)
         ]
 
-    def test_weight_gradients_fill_the_gap(self):
-        assert deferral_for(gap=0.25, weights=0.1) == 3
+    def test_no_more_weight_gradients_than_fit_into_the_gap(self):
+        assert deferral_for(gap=0.25, weights=0.1) == 2
         assert deferral_for(gap=0.0, weights=0.1) == 0

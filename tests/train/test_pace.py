@@ -58,8 +58,11 @@ def test_room_for_less_than_the_credit_is_room_for_the_credit():
 
 def test_the_deferral_fills_the_gap_between_steps():
     paced = pace()
-    one_step(paced, away=3.0, gap=2.5)
+    one_step(paced, away=3.0, gap=3.5)
     assert paced.deferral == 3
+    one_step(paced, away=3.0, gap=2.5)
+    one_step(paced, away=3.0, gap=3.5)
+    assert paced.deferral == 2
 
 
 def test_a_measured_weight_gradient_counts_over_an_assumed_one():
