@@ -22,6 +22,8 @@ WEIGHTS_PER_STAGE = 3
 class Pace:
     """Times of one stage, in seconds; ``room`` is the micro-batches that memory was kept free for.
 
+    The credit never falls below the planned one: its memory is kept anyway, and serves when a stage is disturbed.
+
     A deferred micro-batch takes the room of two: what its forward left, and about as much in gradients. When the
     first is put off all others have gone forward, so a step needs room for its credit, or for twice its
     deferral, and never for both.
@@ -32,7 +34,7 @@ class Pace:
         self._most = min(room, micro_batches)
         self._most_deferred = min(room // 2, micro_batches) if stage else 0
         self._last = stage == stages - 1
-        self.credit = min(credit, self._most)
+        self.credit = self._planned = min(credit, self._most)
         self.deferral = min(self._most_deferred, WEIGHTS_PER_STAGE * stage + 1)
         self._forward = self._backward = self._weights = self._away = inf
         self._gap = 0.0
@@ -69,7 +71,7 @@ class Pace:
         own = self._forward + min(self._backward, 3 * self._weights)
         if 0 < own < inf and self._away < inf:
             self._credits.append(credit_for(own=own, away=self._away))
-            self.credit = min(self._most, max(self._credits))
+            self.credit = min(self._most, max(self._planned, *self._credits))
         weights = self._weights if self._weights < inf else self._backward / 2
         if 0 < weights < inf and self._gap:
             self._deferrals.append(deferral_for(gap=self._gap, weights=weights))

@@ -36,6 +36,12 @@ def test_the_credit_follows_the_micro_batch_that_met_no_queue():
     assert paced.credit == 3
 
 
+def test_the_credit_does_not_fall_below_the_planned_one():
+    paced = pace(credit=6)
+    one_step(paced, away=3.0)
+    assert paced.credit == 6
+
+
 def test_one_slow_step_is_remembered_for_some_steps_and_no_longer():
     paced = pace()
     one_step(paced, away=12.0)
