@@ -1,9 +1,12 @@
-"""Pipeline efficiency on one machine: the swarm against as many plain loops at once as there are cores.
+"""Pipeline efficiency on one machine: real daemons on loopback against plain loops, and against gloo.
 
-    .venv/bin/python benchmarks/pipeline.py [--stages N] [--steps N] [--rounds N]
+    python -m benchmarks.pipeline [--json] [--short] [--stages N] [--layers N] [--hidden N] [--micro-batches N] ...
 
-Both train the demo's model, the plain loops each the whole of it, the swarm one of it over daemons of one thread
-each, so a ratio of 1 would mean that splitting costs nothing. Rounds alternate; the medians are compared.
+Every part has one thread. As many plain loops at once as there are cores for the stages (the ceiling: what the
+same cores do without a pipeline), a gloo pipeline, and a swarm of one daemon per stage with control plane and TLS
+links take turns of some seconds on the machine; in others' turns a contender stands still (of the swarm, its
+compute processes). Rates are steps over a contender's own time. Ratios are taken within a round of some turns,
+and their medians given.
 """
 
 from __future__ import annotations
@@ -11,61 +14,157 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
+import psutil  # type: ignore[import-untyped]
+
+if __name__ == "__main__":  # by path, the folder above is not where Python looks
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.turns import Contender, yardstick
 from swarmd.cli.client import call, stream
 from swarmd.cli.demo.swarm import local_swarm
-from swarmd.protocols.control import FINAL_STATES
+from swarmd.paths import Paths
+from swarmd.protocols.errors import SwarmdError
 
-JOB = Path(__file__).parent.parent / "cli" / "demo" / "job.toml"
+ROOT = Path(__file__).resolve().parent.parent
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+JOB = """
+name = "pipeline"
+steps = {steps}
+[model]
+layers = {layers}
+hidden = {hidden}
+heads = {heads}
+kv_heads = {heads}
+feed_forward = {feed_forward}
+[data]
+embedded = true
+[batch]
+sequence_length = {tokens}
+micro_batch_size = {sequences}
+micro_batches = {micro_batches}
+[evaluation]
+every = {steps}
+windows = {sequences}
+[checkpoint]
+every = {steps}
+[run]
+min_stages = {stages}
+"""
+STEPS = 100_000
+Rates = dict[str, float]
 
 
-def plain_loops(job: Path, folder: Path, count: int) -> float:
-    """Tokens a second of so many plain loops together."""
-    command = [sys.executable, "-P", "-m", "swarmd.train", "local", str(job), "--json", "--out"]
-    running = [
-        subprocess.Popen([*command, str(folder / f"loop-{number}")], stdout=subprocess.PIPE, text=True)
-        for number in range(count)
-    ]
-    return sum(json.loads(each.communicate()[0].splitlines()[-1])["tokens_per_s"] for each in running)
-
-
-def swarm(job: Path, folder: Path, stages: int) -> float:
-    """Tokens a second of a swarm of so many daemons."""
-    with local_swarm(folder / "nodes", stages) as nodes:
+@contextmanager
+def swarm(job: Path, stages: int) -> Iterator[Contender]:
+    """A swarm with one daemon per stage; its daemons go on in others' turns, with nothing to do."""
+    with tempfile.TemporaryDirectory() as folder, local_swarm(Path(folder), stages) as nodes:
+        ends: list[float] = []
         first = nodes.nodes[0].paths
         run = call(first, "submit", path=str(job), wait=300.0)["run"]
-        for snapshot in stream(first, "watch", idle=300.0, run=run, every=5.0):
-            view = snapshot["run"]
-            if view["state"] in FINAL_STATES:
-                assert view["state"] == "done", view["reason"]
-                return float(view["tokens_per_s_mean"])
-    raise AssertionError("the daemon went away")
+        threading.Thread(target=_watch, args=(first, run, ends), daemon=True).start()
+        daemons = [psutil.Process(node.process.pid) for node in nodes.nodes]
+        contender = Contender("swarmd", lambda: [child for daemon in daemons for child in _compute(daemon)], [ends])
+        try:
+            yield contender
+        finally:
+            contender.signal(signal.SIGCONT)
+
+
+def _watch(paths: Paths, run: str, ends: list[float]) -> None:
+    with suppress(SwarmdError):  # the daemon goes away when all is measured
+        for snapshot in stream(paths, "watch", run=run, every=0.2):
+            ends += [time.monotonic()] * (int(snapshot["run"]["step"]) - len(ends))
+
+
+def _compute(daemon: psutil.Process) -> list[psutil.Process]:
+    children = daemon.children(recursive=True)
+    return [child for child in children if any("swarmd.train.worker" in word for word in child.cmdline())]
+
+
+def measure(args: argparse.Namespace, job: Path) -> list[Rates]:
+    """Tokens per second of each contender in each round."""
+    plain = [["plain", str(job)]] * min(args.stages, args.cores)
+    meet = ["--of", str(args.stages), "--meet", str(job.parent / "meet")]
+    gloo = [["gloo", str(job), "--rank", str(rank), *meet] for rank in range(args.stages)]
+    with ExitStack() as stack:
+        contenders: list[Contender] = []
+        for made in (
+            yardstick("ceiling", plain, lines=len(plain), root=ROOT),
+            swarm(job, args.stages),
+            *([] if args.no_gloo else [yardstick("gloo", gloo, lines=1, root=ROOT)]),
+        ):
+            contenders.append(stack.enter_context(made))
+            contenders[-1].begin()
+        for _ in range(args.rounds * args.turns):
+            for contender in contenders:
+                contender.turn(args.seconds)
+        tokens = args.tokens * args.sequences * args.micro_batches
+        return [
+            {
+                f"{each.name}_tokens_per_s": tokens * each.steps(at * args.turns, (at + 1) * args.turns)
+                for each in contenders
+            }
+            for at in range(args.rounds)
+        ]
+
+
+def summary(args: argparse.Namespace, rounds: list[Rates], load: tuple[float, float]) -> dict[str, object]:
+    """Medians of the rates, and of the ratios within each round."""
+    shape = (
+        "stages",
+        "layers",
+        "hidden",
+        "tokens",
+        "sequences",
+        "micro_batches",
+        "rounds",
+        "turns",
+        "seconds",
+        "cores",
+    )
+    medians = {name: round(median(r[name] for r in rounds), 1) for name in rounds[0]}
+    found: dict[str, object] = {"benchmark": "pipeline", **{name: getattr(args, name) for name in shape}, **medians}
+    for name in ("ceiling", *([] if args.no_gloo else ["gloo"])):
+        each = [round(r["swarmd_tokens_per_s"] / r[f"{name}_tokens_per_s"], 3) for r in rounds]
+        found |= {f"ratio_to_{name}": median(each), f"ratios_to_{name}": each}
+    return found | {"load_before": round(load[0], 1), "load_after": round(load[1], 1)}
 
 
 def main() -> None:
-    """Measure, and print the figures and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stages", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3)
+    """Measure, and print the figures; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = {"stages": 2, "layers": 8, "hidden": 384, "heads": 6, "feed_forward": 0, "tokens": 256, "sequences": 4,
+               "micro_batches": 8, "rounds": 5, "turns": 4, "seconds": 4}  # fmt: skip
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    parser.add_argument("--no-gloo", action="store_true")
+    parser.add_argument("--short", action="store_true", help="one round of a small model: does it run at all")
+    parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
     args = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    figures: dict[str, list[float]] = {"plain loops": [], "swarm": []}
-    for _ in range(args.rounds):
-        with tempfile.TemporaryDirectory() as scratch:
-            job = Path(scratch) / "job.toml"
-            job.write_text(JOB.read_text(encoding="utf-8").format(steps=args.steps, nodes=args.stages))
-            figures["plain loops"].append(plain_loops(job, Path(scratch), cores))
-            figures["swarm"].append(swarm(job, Path(scratch), args.stages))
-    middle = {name: median(values) for name, values in figures.items()}
-    for name, values in figures.items():
-        print(f"{name:12} {middle[name]:8,.0f} tokens/s   of {', '.join(f'{value:,.0f}' for value in values)}")
-    print(f"ratio        {middle['swarm'] / middle['plain loops']:8.2f}   {args.stages} stages on {cores} cores")
+    args.cores = len(os.sched_getaffinity(0))
+    if args.short:
+        args.hidden, args.heads, args.tokens, args.rounds, args.turns, args.seconds = 96, 4, 64, 1, 2, 2
+    args.feed_forward = args.feed_forward or args.hidden * 8 // 3 // 32 * 32
+    os.environ.update(ONE_THREAD)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        job = Path(scratch) / "job.toml"
+        job.write_text(JOB.format(**vars(args), steps=STEPS))
+        rounds = measure(args, job)
+    if not args.json:
+        for each in rounds:
+            print("  ".join(f"{name} {value:,.0f}" for name, value in each.items()))
+    print(json.dumps(summary(args, rounds, (load, os.getloadavg()[0]))))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ No table is made beforehand. A stage looks at what is ready and takes the first 
     2. the commit of step ``version + 1``        when all its micro-batches have been through backward
     3. an evaluation batch of ``version``        while that version's evaluation is not through
     4. a forward of step ``version + 1``         while fewer micro-batches are held than the credit
-    5. nothing                                   until something arrives
+    5. a weight gradient that was put off        it feeds nobody, so it fills the time of waiting
+    6. nothing                                   until something arrives
 
 ``version`` counts the steps committed here. What a micro-batch of a step goes through at one stage:
 
@@ -14,8 +15,16 @@ No table is made beforehand. A stage looks at what is ready and takes the first 
     absent     ``forward_arrived``         its input is here; the first stage makes its own
     waiting    ``choose`` gives Forward    computed; its activations are held and use one credit
     held       ``backward_arrived``        its output's gradient is here; the last stage makes its own
-    ready      ``choose`` gives Backward   its gradient is in the step's sum; the credit is free again
+    ready      ``choose`` gives Backward   whole: its gradient is in the step's sum; the credit is free again
+               or a split Backward         deferred: its input's gradient has left, its weights' is put off
+    deferred   ``choose`` gives Weigh      its weights' gradient is in the step's sum
     summed     ``choose`` gives Commit     with all the others: ``version`` is one higher
+
+The last ``deferral`` backwards of a step are split, and put off in their order. They are those that make the first
+stage's commit late, and with it all forwards of the next step: while a stage waits for these it has the weight
+gradients to compute (the tail of Zero Bubble, Qi et al. 2023). Nobody waits for the first stage's input
+gradients, so it splits none. Split ones are all at the end and leave in order, so micro-batches that come in order
+are summed in order.
 
 An evaluation batch is only absent, waiting, then evaluated: it holds nothing. Weights change at a commit
 alone, so all evaluations of version t come after the commit of step t and before the forwards of step t + 1.
@@ -33,7 +42,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import TypeAlias
 
 from swarmd.protocols.errors import ProtocolViolation
@@ -50,7 +59,19 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Run the backward pass of a held micro-batch, add its gradient, send its input's gradient back."""
+    """Run the backward pass of a held micro-batch, add its gradient, send its input's gradient back.
+
+    ``split``: send the input's gradient and put the weights' off; a ``Weigh`` follows.
+    """
+
+    step: int
+    micro_batch: int
+    split: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """Run the part of a split backward pass that was put off, and add the micro-batch's gradient."""
 
     step: int
     micro_batch: int
@@ -71,7 +92,7 @@ class Evaluate:
     batch: int
 
 
-Action: TypeAlias = Forward | Backward | Commit | Evaluate
+Action: TypeAlias = Forward | Backward | Weigh | Commit | Evaluate
 
 
 class FlowStage:
@@ -89,19 +110,23 @@ class FlowStage:
         micro_batches: int,
         steps: int,
         credit: int,
+        deferral: int = 0,
         evaluation_steps: frozenset[int] = frozenset(),
         evaluation_batches: int = 0,
         version: int = 0,
     ) -> None:
         """A stage whose loaded weights are of step ``version``.
 
-        ``evaluation_steps`` may hold 0, the untrained model. Raises ValueError for numbers of no stage.
+        ``evaluation_steps`` may hold 0, the untrained model. ``credit`` and ``deferral`` may be set anew after a
+        commit. Raises ValueError for numbers of no stage.
         """
-        if not (0 <= stage < stages and micro_batches > 0 and credit > 0 and 0 <= version <= steps):
+        counts = micro_batches > 0 and credit > 0 and deferral >= 0
+        if not (0 <= stage < stages and counts and 0 <= version <= steps):
             raise ValueError("no such stage: check stage, stages, micro_batches, credit, version and steps")
         self.version = version
         self.steps = steps
         self.credit = credit
+        self.deferral = deferral
         self._first = stage == 0
         self._last = stage == stages - 1
         self._forwards = Inbox("micro-batch", micro_batches)
@@ -109,8 +134,14 @@ class FlowStage:
         self._evaluation_steps = evaluation_steps if evaluation_batches else frozenset[int]()
         self._held: set[int] = set()
         self._ready: deque[int] = deque()
+        self._deferred: deque[int] = deque()
         self._summed = 0
         self._begin_version()
+
+    @property
+    def deferred(self) -> int:
+        """Split micro-batches whose weight gradient is still to come; never more than ``deferral``."""
+        return len(self._deferred)
 
     @property
     def held(self) -> int:
@@ -144,7 +175,7 @@ class FlowStage:
 
     def choose(self) -> Action | None:
         """What to do now; None until something arrives, or for good once ``done``."""
-        return self._backward() or self._commit() or self._evaluate() or self._forward()
+        return self._backward() or self._commit() or self._evaluate() or self._forward() or self._weigh()
 
     def waiting_for(self) -> str:
         """Why ``choose`` gave nothing, for people."""
@@ -162,8 +193,20 @@ class FlowStage:
     def _backward(self) -> Backward | None:
         if not self._ready:
             return None
+        left = self._forwards.size - self._summed - self.deferred
+        split = not self._first and left <= self.deferral
+        micro_batch = self._ready.popleft()
+        if split:
+            self._deferred.append(micro_batch)
+        else:
+            self._summed += 1
+        return Backward(self.version + 1, micro_batch, split)
+
+    def _weigh(self) -> Weigh | None:
+        if not self._deferred:
+            return None
         self._summed += 1
-        return Backward(self.version + 1, self._ready.popleft())
+        return Weigh(self.version + 1, self._deferred.popleft())
 
     def _commit(self) -> Commit | None:
         if self._summed < self._forwards.size:
@@ -197,6 +240,28 @@ class FlowStage:
             self._evaluations.fill(self.version)
         if self._first and self.version < self.steps:
             self._forwards.fill(self.version + 1)
+
+
+def credit_for(*, own: float, away: float, slack: int = 1) -> int:
+    """The credit of a stage from what it measured itself, by Little's law as in ``credits``.
+
+    ``own``: forward and backward here, above zero; that stages behind this one may be slower is left out, and
+    costs memory only. ``away``: from a forward's end until its gradient came, for a micro-batch that met no
+    queue; it holds all stages and links behind this one, whatever each of them takes. Seconds.
+    """
+    return 1 + ceil(away / own) + slack
+
+
+def deferral_for(*, gap: float, weights: float) -> int:
+    """How many weight gradients fit into the time between two steps.
+
+    One less costs its own time; one more costs as much as several: the stages before have then gone back over all they
+    hold, and wait for the last forward to return.
+
+    ``gap``: from the last input gradient of a step, sent, to the first forward of the next; ``weights``: the
+    time of one weight gradient. Seconds; ``weights`` above zero.
+    """
+    return floor(gap / weights)
 
 
 def credits(

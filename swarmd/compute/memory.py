@@ -10,6 +10,8 @@ import mmap
 import os
 import queue
 import tempfile
+import threading
+from collections.abc import Callable
 
 
 class SlotMemory:
@@ -51,6 +53,27 @@ class SlotPool:
     def give(self, slot: int) -> None:
         """A slot is free again."""
         self._free.put(slot)
+
+
+class SlotReturns:
+    """Slots of one pool on their way back, some at a time: each message wakes a thread of the other process.
+
+    So ``batch - 1`` slots may be missing from the pool for as long as no other is given back.
+    """
+
+    def __init__(self, send: Callable[[tuple[int, ...]], None], batch: int = 2) -> None:
+        self._send, self._batch = send, batch
+        self._waiting: list[int] = []
+        self._lock = threading.Lock()
+
+    def give(self, slot: int) -> None:
+        """Give a slot back now, or with the next ones; from any thread."""
+        with self._lock:
+            self._waiting.append(slot)
+            if len(self._waiting) < self._batch:
+                return
+            slots, self._waiting = tuple(self._waiting), []
+        self._send(slots)
 
 
 def unnamed_file(size: int) -> int:

@@ -34,6 +34,8 @@ class Load:
     checkpoint: BlobHash | None
     fault: str = ""
     """A fault to inject (``swarmd.train.faults``); empty but in tests."""
+    room: int = 0
+    """Micro-batches that memory was kept free for, at least ``credit``: how far credit may rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The bytes of an outgoing slot are on the wire; it may be used again."""
+    """The bytes of outgoing slots are on the wire; they may be used again."""
 
-    slot: int
+    slots: tuple[int, ...]
 
 
 # --- from the compute process
@@ -86,9 +88,9 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An incoming slot was read; it may be used again."""
+    """Incoming slots were read; they may be used again."""
 
-    slot: int
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

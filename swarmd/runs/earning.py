@@ -52,9 +52,14 @@ class Earning:
             check_terms(None, self._asked)
 
     def note(self, header: FrameHeader) -> None:
-        """A frame has crossed one of the stage's boundaries (trio thread)."""
+        """A frame crosses one of the stage's boundaries; from any thread."""
         if self._receipting is not None:
             self._receipting.note(header)
+
+    def committed(self, step: int) -> None:
+        """The stage has committed a step; ``stepped`` follows when the loop gets to it. From any thread."""
+        if self._receipting is not None:
+            self._receipting.committed(step)
 
     async def stepped(self, step: int, loss: str | None) -> None:
         """A step is committed. Raises Refused if the payer owes for too many."""

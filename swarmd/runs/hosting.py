@@ -62,16 +62,33 @@ def free_memory(deps: RunDeps, lease: Lease) -> int:
     return max(0, deps.device.memory_limit() - others)
 
 
-def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment) -> None:
-    """Keep free what this stage needs, now that it is known. Raises Refused when there is not so much."""
-    held = min(stage.credit, spec.batch.micro_batches)
-    needed = stage_memory(spec, stage.first, stage.end, held) + layout_of(spec).total_bytes
-    free = free_memory(deps, lease)
-    if needed > free:
+def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment, index: int) -> int:
+    """Keep free what the ``index``-th stage needs, now that it is known; the micro-batches there is room for.
+
+    They are those of its credit, and more, where memory is free, for a credit that turns out too small and for
+    weight gradients that are put off (``swarmd.train.pace``).
+
+    Raises Refused when there is not so much.
+    """
+    least, free = min(stage.credit, spec.batch.micro_batches), free_memory(deps, lease)
+    if (needed := _stage_bytes(spec, stage, least)) > free:
         raise Refused(
             f"layers {stage.first} to {stage.end - 1} need {size(needed)} of memory, and {size(free)} are free"
         )
-    lease.room = Room(needed, lease.room.disk)
+    useful = range(least, _useful_room(spec, stage, index) + 1)
+    held = max((each for each in useful if _stage_bytes(spec, stage, each) <= free), default=least)
+    lease.room = Room(_stage_bytes(spec, stage, held), lease.room.disk)
+    return held
+
+
+def _useful_room(spec: JobSpec, stage: StageAssignment, index: int) -> int:
+    """Twice the planned credit; behind the first stage, a deferral that fills a fast link's wait and some more."""
+    most = spec.batch.micro_batches
+    return max(min(most, 2 * stage.credit), 2 * min(most, 3 * index + stage.credit) if index else 0)
+
+
+def _stage_bytes(spec: JobSpec, stage: StageAssignment, held: int) -> int:
+    return stage_memory(spec, stage.first, stage.end, held) + layout_of(spec).total_bytes
 
 
 def refuse_stranger(submitter: PeerId, deps: RunDeps) -> None:

@@ -3,6 +3,10 @@
 The stage that sends dials. Frames that arrive are put into the compute process's slots and named to it;
 frames it has ready are sent from their slots, which it gets back once the bytes are on the wire. Every
 frame is acknowledged on the link that goes the other way.
+
+A frame's way through the daemon touches two threads, the link's and the one that reads from the compute process,
+and never the trio loop: waking a thread costs more than all else that a small frame needs. For the same
+reason acknowledgements wait for company, and slots are given back in pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from itertools import chain
 import trio
 
 from swarmd.compute.layout import boundary_shape, codec_of, layout_of
-from swarmd.compute.memory import SlotPool
+from swarmd.compute.memory import SlotPool, SlotReturns
 from swarmd.compute.messages import Arrived, Outgoing, Sent
 from swarmd.compute.process import Compute
 from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
@@ -69,11 +73,11 @@ class SlotSink:
         self.pool.give(slot.index)
 
     def frame(self, header: FrameHeader, slot: HeldSlot) -> None:
-        """Name the frame to the compute process, and acknowledge it."""
+        """Name the frame to the compute process, and acknowledge it. In the link's thread."""
         self._note(header)
         self._compute.send(Arrived(header, slot.index))
         if self.back is not None:
-            self.back.send_ack(Ack(header.key, header.root))
+            self.back.send_ack(Ack(header.key, header.root), patient=True)
 
     def ack(self, ack: Ack) -> None:
         """The neighbour has a frame of ours; a step commits without waiting for this."""
@@ -99,7 +103,7 @@ class StageLinks:
     ) -> None:
         """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before.
 
-        ``note`` gets the header of each frame that was sent, or has come whole (trio thread).
+        ``note`` gets the header of each frame that was sent, or has come whole, in one of several threads.
         """
         self.stage = stage
         self._deps, self._compute, self._plan = deps, compute, plan
@@ -109,6 +113,7 @@ class StageLinks:
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
         self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at), note) for at in self._neighbours}
+        self._sent = SlotReturns(lambda slots: compute.send(Sent(slots)))
         self._out: dict[int, OutgoingLink] = {}
         self._in: dict[int, IncomingLink[HeldSlot]] = {}
         self._complete = trio.Event()
@@ -134,17 +139,18 @@ class StageLinks:
         return LinkTicket(ticket.ticket, ticket.certificate_sha256, ticket.port)
 
     def send(self, frame: Outgoing) -> None:
-        """Send a frame from its slot. Raises PeerLost or Refused."""
+        """Send a frame from its slot; from any thread. Raises PeerLost or Refused."""
         link = self._out.get(self.stage + 1 if frame.to_next else self.stage - 1)
         if link is None:
             return
         view = self._compute.memory.slot(frame.slot, frame.header.payload_bytes)
-        link.send(frame.header, view, lambda: self._compute.send(Sent(frame.slot)))
+        link.send(frame.header, view, lambda: self._sent.give(frame.slot))
         self._note(frame.header)
 
-    def taken(self, slot: int) -> None:
-        """The compute process has read a slot."""
-        next(pool for pool in self._pools.values() if slot in pool.slots).give(slot)
+    def taken(self, slots: tuple[int, ...]) -> None:
+        """The compute process has read some slots; from any thread."""
+        for slot in slots:
+            next(pool for pool in self._pools.values() if slot in pool.slots).give(slot)
 
     def traffic(self) -> tuple[int, int]:
         """Bytes sent and received by all links."""
@@ -192,7 +198,8 @@ class StageLinks:
         reasons: list[str] = []
         for host in dict.fromkeys(address.split("/")[2] for address in known):
             try:
-                return OutgoingLink(await dial_link(host, ticket, spec), throttle=self._deps.routes.rates.up)
+                connection = await dial_link(host, ticket, spec)
+                return OutgoingLink(connection, throttle=self._deps.routes.rates.up, direct=True)
             except (PeerLost, TimedOut) as error:
                 reasons.append(error.message)
         raise PeerLost(f"no tensor link to {short(peer)}: {'; '.join(reasons) or 'no address is known'}")
@@ -203,7 +210,11 @@ class StageLinks:
         except TimedOut:
             return  # the neighbour may ask again
         link = IncomingLink(
-            connection, self._sinks[at], payload_limit=self._slot_bytes, throttle=self._deps.routes.rates.down
+            connection,
+            self._sinks[at],
+            payload_limit=self._slot_bytes,
+            throttle=self._deps.routes.rates.down,
+            direct=True,
         )
         self._in[at] = link
         self._nursery.start_soon(self._watch, at, link)

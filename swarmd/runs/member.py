@@ -200,7 +200,7 @@ class Membership:
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
         here = plan.stages[stage]
-        make_room(self._deps, self._lease, self._spec, here)
+        room = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
@@ -213,23 +213,22 @@ class Membership:
             computer,
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
-                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault,
+                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault, room,
             ),
         )  # fmt: skip
 
     def _from_thread(self, message: object) -> None:
-        """Bring what the compute process says from its reader's thread into the loop, in order."""
-        with suppress(trio.RunFinishedError):  # the daemon is on its way out
-            self._token.run_sync_soon(self._heard, message)
-
-    def _heard(self, message: object) -> None:
+        """What the compute process says, in its reader's thread: frames go on from here, the rest to the loop."""
         if isinstance(message, compute.Outgoing) and self._links is not None:
             with suppress(RemoteError):  # a link that has broken says so itself
                 self._links.send(message)
         elif isinstance(message, compute.Taken) and self._links is not None:
-            self._links.taken(message.slot)
+            self._links.taken(message.slots)
         else:
-            self._queue(message)
+            if isinstance(message, compute.Stepped):
+                self._earning.committed(message.step)
+            with suppress(trio.RunFinishedError):  # the daemon is on its way out
+                self._token.run_sync_soon(self._queue, message)
 
     def _queue(self, message: object) -> None:
         try:

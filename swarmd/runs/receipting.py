@@ -1,11 +1,12 @@
 """A member's own end of its stage's boundaries: what crossed is noted, and every few steps signed for.
 
-Noting is an append in the event loop, where frames pass anyway. A step's crossings become leaves of the window's Merkle
+Noting is an append in whichever thread a frame passes. A step's crossings become leaves of the window's Merkle
 tree once the step is committed, so a window of any length takes the memory of a few steps.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import trio
@@ -107,7 +108,7 @@ class OpenEnd:
 
 
 class Receipting:
-    """One stage's receipts in one term. Call it in the trio thread."""
+    """One stage's receipts in one term. Call it in the trio thread; ``note`` may come from any."""
 
     def __init__(self, signer: Signer, boundaries: tuple[int, int], layers: int) -> None:
         """``boundaries`` before and after the stage."""
@@ -117,15 +118,25 @@ class Receipting:
         self._first = self._reach.start + 1
         self._done = self._reach.start
         self._busy = trio.Lock()
+        self._noting = threading.Lock()
+        self._committed = self._done
         self._closed = False
 
     def note(self, header: FrameHeader) -> None:
         """A frame was sent, or has come whole. What no honest neighbour sends is left to the stage to refuse."""
+        with self._noting:
+            self._note(header)
+
+    def committed(self, step: int) -> None:
+        """The stage has committed a step, so frames beyond may pass; ``stepped`` follows. From any thread."""
+        self._committed = step
+
+    def _note(self, header: FrameHeader) -> None:
         key = header.key
         window = self._links.get(key.boundary)
         if window is None or key.direction == Direction.EVALUATE or self._closed:
             return
-        if not self._done < key.step <= self._done + AHEAD + 1:
+        if not self._done < key.step <= max(self._done, self._committed) + AHEAD + 1:
             return
         frames = window.frames.setdefault(key.step, [])
         if len(frames) < 2 * self._reach.micro_batches:
@@ -147,8 +158,9 @@ class Receipting:
         async with self._busy:
             if self._closed:
                 return ()
-            self._closed = True
-            beyond = sorted({step for window in self._links.values() for step in window.frames})
+            with self._noting:
+                self._closed = True
+                beyond = sorted({step for window in self._links.values() for step in window.frames})
             await self._fold(tuple(beyond))
             links = self._signed(max([self._done, *beyond]) + 1)
             return tuple(each for each in (*links, *(end.last() for end in self._ends)) if each is not None)
@@ -158,12 +170,13 @@ class Receipting:
         return tuple(self._signer.sign(number, window, first, end) for number, window in self._links.items())
 
     async def _fold(self, steps: tuple[int, ...]) -> None:
-        taken = [
-            (window, frames)
-            for window in self._links.values()
-            for step in steps
-            if (frames := window.frames.pop(step, None))
-        ]
+        with self._noting:
+            taken = [
+                (window, frames)
+                for window in self._links.values()
+                for step in steps
+                if (frames := window.frames.pop(step, None))
+            ]
         if sum(len(frames) for _, frames in taken) <= INLINE_CROSSINGS:
             _fold_all(taken)
         else:

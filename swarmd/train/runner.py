@@ -18,9 +18,10 @@ from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
-from swarmd.scheduler.flow import Backward, Commit, Evaluate, FlowStage, Forward
+from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
 from swarmd.train.evaluate import evaluation_due
 from swarmd.train.faults import strike
+from swarmd.train.pace import Pace
 from swarmd.train.stage import Stage
 
 
@@ -44,6 +45,14 @@ class StageRunner:
         self._inputs: dict[tuple[int, int, int], Tensor] = {}
         self._scores: list[float] = []
         self._forward_ns = self._backward_ns = self._busy_ns = self._forwards = 0
+        self._pace = Pace(
+            stage=load.stage,
+            stages=load.stages,
+            micro_batches=spec.batch.micro_batches,
+            credit=load.credit,
+            room=load.room,
+        )
+        self._refresh()
 
     @property
     def done(self) -> bool:
@@ -55,8 +64,11 @@ class StageRunner:
         """Steps committed."""
         return self._flow.version
 
-    def arrived(self, header: FrameHeader, tensor: Tensor) -> None:
-        """Take a neighbour's frame. Raises ProtocolViolation for one that no honest neighbour sends now."""
+    def arrived(self, header: FrameHeader, tensor: Tensor, at: float | None = None) -> None:
+        """Take a neighbour's frame, which came at this ``time.perf_counter()``, or now.
+
+        Raises ProtocolViolation for one that no honest neighbour sends now.
+        """
         key = header.key
         backward = key.direction == Direction.BACKWARD
         here = (self._load.run, self._load.term, self._load.end if backward else self._load.first)
@@ -69,6 +81,7 @@ class StageRunner:
         else:
             self._flow.evaluation_arrived(key.step, key.micro_batch)
         self._inputs[key.direction, key.step, key.micro_batch] = tensor
+        self._pace.arrived(key.direction, key.micro_batch, time.perf_counter() if at is None else at)
 
     def turn(self, outlet: Outlet) -> bool:
         """Do the next action; False when there is none until something arrives."""
@@ -91,31 +104,45 @@ class StageRunner:
             time.process_time_ns(),
         )
 
-    def _act(self, action: Forward | Backward | Commit | Evaluate, outlet: Outlet) -> None:
+    def _act(self, action: Action, outlet: Outlet) -> None:
         match action:
             case Forward(step, index):
                 self._forward(step, index, outlet)
-            case Backward(step, index):
-                self._backward(step, index, outlet)
+            case Backward(step, index, split):
+                self._backward(step, index, split, outlet)
+            case Weigh(step, index):
+                self._weigh(step, index)
             case Evaluate(step, batch):
                 self._evaluate(step, batch, outlet)
             case Commit(step):
                 self._commit(step, outlet)
 
     def _forward(self, step: int, index: int, outlet: Outlet) -> None:
-        began = time.perf_counter_ns()
+        began = time.perf_counter()
         result = self._stage.forward(step, index, self._inputs.pop((Direction.FORWARD, step, index), None))
-        self._forward_ns += time.perf_counter_ns() - began
+        ended = time.perf_counter()
+        self._pace.forward(index, began, ended)
+        self._forward_ns += int((ended - began) * 1e9)
         self._forwards += 1
         if result is not None:
             outlet.tensor(Direction.FORWARD, step, index, step - 1, result)
 
-    def _backward(self, step: int, index: int, outlet: Outlet) -> None:
-        began = time.perf_counter_ns()
-        result = self._stage.backward(step, index, self._inputs.pop((Direction.BACKWARD, step, index), None))
-        self._backward_ns += time.perf_counter_ns() - began
+    def _backward(self, step: int, index: int, split: bool, outlet: Outlet) -> None:
+        began = time.perf_counter()
+        above = self._inputs.pop((Direction.BACKWARD, step, index), None)
+        result = self._stage.backward(step, index, above, split=split)
+        ended = time.perf_counter()
+        self._pace.backward(began, ended, split=split)
+        self._backward_ns += int((ended - began) * 1e9)
         if result is not None:
             outlet.tensor(Direction.BACKWARD, step, index, step - 1, result)
+
+    def _weigh(self, step: int, index: int) -> None:
+        began = time.perf_counter()
+        self._stage.weigh(step, index)
+        ended = time.perf_counter()
+        self._pace.weigh(began, ended)
+        self._backward_ns += int((ended - began) * 1e9)
 
     def _evaluate(self, step: int, batch: int, outlet: Outlet) -> None:
         result = self._stage.evaluate(batch, self._inputs.pop((Direction.EVALUATE, step, batch), None))
@@ -133,11 +160,16 @@ class StageRunner:
 
     def _commit(self, step: int, outlet: Outlet) -> None:
         result = self._stage.commit(step)
+        self._pace.commit()
+        self._refresh()
         strike(self._load.fault, self._load.stage, step, self._stage)
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
         outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:
             outlet.report(Stored(step, self._store()))
+
+    def _refresh(self) -> None:
+        self._flow.credit, self._flow.deferral = self._pace.credit, self._pace.deferral
 
     def _store(self) -> tuple[UnitState, ...]:
         return tuple(

@@ -24,6 +24,7 @@ from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
+from swarmd.train.split import Deferred, input_first
 from swarmd.train.sums import sums_of
 from swarmd.train.units import stage_units
 
@@ -88,6 +89,7 @@ class Stage:
         self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()}, spec.wire)
         self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
         self._graphs: dict[int, _Graph] = {}
+        self._deferred: dict[int, Deferred] = {}
         self._forwarded: set[int] = set()
         self._losses: dict[int, float] = {}
 
@@ -117,9 +119,12 @@ class Stage:
         self._forwarded.add(micro_batch)
         return None if self.last else encode(codec, left.detach()).cpu()
 
-    def backward(self, step: int, micro_batch: int, gradient: Tensor | None = None) -> Tensor | None:
+    def backward(
+        self, step: int, micro_batch: int, gradient: Tensor | None = None, *, split: bool = False
+    ) -> Tensor | None:
         """What the stage before needs; None from the first. The last takes no ``gradient``.
 
+        ``split`` leaves the weights' gradients to ``weigh``; not for the first stage.
         Raises RunFailed if a gradient is not finite or too large to sum.
         """
         self._check_turn(step, micro_batch)
@@ -127,10 +132,20 @@ class Stage:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} has nothing to go back over")
         above = self._none(gradient, None) if self.last else self._arrived(self._spec.wire.backward, gradient)
         graph = self._graphs.pop(micro_batch)
+        if split and not self.first:
+            entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, self.parameters, above)
+            return entered.cpu().contiguous()
         wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
         self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
         return None if self.first else encode(self._spec.wire.backward, found[-1]).cpu().contiguous()
+
+    def weigh(self, step: int, micro_batch: int) -> None:
+        """Compute and count the weights' gradients of a micro-batch whose backward was split. Raises RunFailed."""
+        self._check_turn(step, micro_batch)
+        if micro_batch not in self._deferred:
+            raise ProtocolViolation(f"no weight gradient of micro-batch {micro_batch} of step {step} was put off")
+        self._sums.add(step, micro_batch, self._deferred.pop(micro_batch).gradients())
 
     def commit(self, step: int) -> StageStep:
         """Update the weights from the sums of all micro-batches, each counted once."""

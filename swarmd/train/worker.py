@@ -12,6 +12,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
 from swarmd.compute.layout import SlotLayout, boundary_shape, codec_of
-from swarmd.compute.memory import SlotMemory, SlotPool
+from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns
 from swarmd.compute.messages import (
     FROM_WORKER,
     TO_WORKER,
@@ -66,6 +67,7 @@ class Worker:
         self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.free = SlotPool(layout.outgoing)
+        self.read_slots = tuple(SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in ("previous", "next"))
         self.load: Load | None = None
         self.spec: JobSpec | None = None
         self.runner: StageRunner | None = None
@@ -81,13 +83,14 @@ class Worker:
 
     def _sort(self, message: object) -> None:
         if isinstance(message, Sent):
-            self.free.give(message.slot)
+            for slot in message.slots:
+                self.free.give(slot)
         elif isinstance(message, Arrived):
             header = message.header
             tensor = wire_empty(header.codec, header.shape)
             _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-            self.channel.send(Taken(message.slot))
-            self.inbox.put((header, tensor))
+            self.inbox.put((header, tensor, time.perf_counter()))
+            self.read_slots[header.key.direction == Direction.BACKWARD].give(message.slot)
         else:
             self.inbox.put(message)
 
@@ -114,8 +117,8 @@ class Worker:
                 self.build(message)
             case Start() if self.runner is not None:
                 self.train(self.runner)
-            case (FrameHeader() as header, Tensor() as tensor) if self.runner is not None:
-                self.runner.arrived(header, tensor)
+            case (FrameHeader() as header, Tensor() as tensor, float() as at) if self.runner is not None:
+                self.runner.arrived(header, tensor, at)
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 

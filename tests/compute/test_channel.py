@@ -34,7 +34,7 @@ def raw(body: bytes) -> bytes:
 def test_messages_come_whole_and_in_order(pair: tuple[Channel, socket.socket]) -> None:
     daemon, theirs = pair
     worker = Channel(theirs, FROM_WORKER, TO_WORKER)
-    said = [Time(b"spec"), Start(), Sent(3)]
+    said = [Time(b"spec"), Start(), Sent((3, 4))]
     for message in said:
         daemon.send(message)
     assert [worker.receive() for _ in said] == said
@@ -93,19 +93,19 @@ def test_closing_wakes_who_waits_and_may_come_twice(pair: tuple[Channel, socket.
 
 def test_a_reader_hands_on_every_message_and_the_end_once(pair: tuple[Channel, socket.socket]) -> None:
     daemon, theirs = pair
-    theirs.sendall(raw(encode(("Taken", (1,)))) + raw(encode(("Taken", (2,)))))
+    theirs.sendall(raw(encode(("Taken", ((1,),)))) + raw(encode(("Taken", ((2,),)))))
     theirs.close()
     heard: list[object] = []
     read_until_gone(daemon, heard.append)
-    assert heard == [Taken(1), Taken(2), GONE]
+    assert heard == [Taken((1,)), Taken((2,)), GONE]
 
 
 def test_a_child_that_talks_nonsense_is_as_good_as_gone(pair: tuple[Channel, socket.socket]) -> None:
     daemon, theirs = pair
-    theirs.sendall(raw(encode(("Taken", (1,)))) + raw(b"\xc1") + raw(encode(("Taken", (2,)))))
+    theirs.sendall(raw(encode(("Taken", ((1,),)))) + raw(b"\xc1") + raw(encode(("Taken", ((2,),)))))
     heard: list[object] = []
     read_until_gone(daemon, heard.append)
-    assert heard == [Taken(1), GONE]
+    assert heard == [Taken((1,)), GONE]
 
 
 def test_telling_a_child_that_has_ended_raises_nothing(pair: tuple[Channel, socket.socket]) -> None:

@@ -8,7 +8,7 @@ import queue
 import pytest
 
 from swarmd.compute.layout import boundary_shape, layout_of
-from swarmd.compute.memory import SlotMemory, SlotPool, unnamed_file
+from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns, unnamed_file
 from tests.compute.frames import slots
 from tests.protocols.specs import SPEC
 
@@ -47,6 +47,14 @@ def test_the_file_is_zero_and_has_no_name(monkeypatch: pytest.MonkeyPatch, named
         assert os.pread(handle, 200, 0) == bytes(100)
     finally:
         os.close(handle)
+
+
+def test_slots_go_back_in_pairs() -> None:
+    sent: list[tuple[int, ...]] = []
+    returns = SlotReturns(sent.append)
+    for slot in (3, 1, 2):
+        returns.give(slot)
+    assert sent == [(3, 1)]
 
 
 def test_a_pool_gives_each_slot_to_one_at_a_time() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from swarmd.compute.layout import layout_of
 from swarmd.config import Config
 from swarmd.protocols.errors import Refused
+from swarmd.protocols.footprint import stage_memory
 from swarmd.protocols.ids import PeerId, RunId
-from swarmd.protocols.statements import RunStatement
+from swarmd.protocols.statements import RunStatement, StageAssignment
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.hosting import decide
+from swarmd.runs.hosting import decide, make_room
 from swarmd.runs.leases import Room
 from tests.protocols.specs import SPEC
 from tests.runs.nodes import open_swarm
@@ -97,3 +99,33 @@ async def test_what_is_promised_to_one_is_not_promised_to_another(deps: RunDeps)
     all_of_it = Room(deps.device.memory_limit(), 0)
     with deps.leases.hold(RunId("f" * 64), STRANGER, 1, all_of_it), pytest.raises(Refused, match="of memory"):
         decide(asked_by(deps, OURS), SPEC, deps)
+
+
+class TestRoom:
+    """Micro-batches that a stage with a planned credit of 2 gets memory for."""
+
+    LONG = replace(SPEC, batch=replace(SPEC.batch, micro_batches=16))
+
+    def room(self, deps: RunDeps, index: int, memory: int = 0) -> int:
+        stage = StageAssignment(deps.identity.peer, 1, 2, 2, ())
+        short = deps.device.memory_limit() - memory if memory else 0
+        with (
+            deps.leases.hold(RunId("f" * 64), STRANGER, 1, Room(short, 0)),
+            deps.leases.hold(RunId("e" * 64), STRANGER, 1, Room(0, 0)) as lease,
+        ):
+            room = make_room(deps, lease, self.LONG, stage, index)
+            assert lease.room.memory == self.needed(room)
+            return room
+
+    def needed(self, held: int) -> int:
+        return stage_memory(self.LONG, 1, 2, held) + layout_of(self.LONG).total_bytes
+
+    async def test_the_first_gets_twice_its_credit_and_others_what_a_deferral_needs(self, deps: RunDeps) -> None:
+        assert [self.room(deps, index) for index in range(3)] == [4, 10, 16]
+
+    async def test_it_takes_no_more_than_is_free(self, deps: RunDeps) -> None:
+        assert self.room(deps, 2, self.needed(3) + 1) == 3
+
+    async def test_without_room_for_the_credit_the_stage_is_refused(self, deps: RunDeps) -> None:
+        with pytest.raises(Refused, match="of memory"):
+            self.room(deps, 2, self.needed(2) - 1)

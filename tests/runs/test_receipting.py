@@ -97,6 +97,18 @@ async def test_a_run_that_breaks_is_signed_for_as_far_as_it_came() -> None:
     assert await member.stepped(6, None) == ()
 
 
+async def test_frames_of_steps_that_the_loop_has_not_heard_of_are_noted_too() -> None:
+    """Frames pass in threads; word of a commit may wait in the loop for several steps."""
+    member = left()
+    for step in range(1, 7):
+        for header in frames(step):
+            member.note(header)
+        member.committed(step)
+    signed = [each for step in range(1, 7) for each in await member.stepped(step, None)]
+    links = [each.receipt for each in signed if each.receipt.boundary == 2]
+    assert [(each.forwards, each.backwards) for each in links] == [(12, 12), (6, 6)]
+
+
 async def test_nothing_crossed_is_nothing_to_sign() -> None:
     assert await left().last() == ()
     member = left()

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmd.protocols.errors import ProtocolViolation
-from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, credits
+from swarmd.scheduler.flow import (
+    Action,
+    Backward,
+    Commit,
+    Evaluate,
+    FlowStage,
+    Forward,
+    Weigh,
+    credit_for,
+    credits,
+    deferral_for,
+)
 
 
 def stage(index: int = 1, of: int = 3, *, micro_batches: int = 2, credit: int = 2, **more: object) -> FlowStage:
@@ -93,6 +104,40 @@ class TestOrderOfChoice:
         assert stage(0, version=3).choose() is None
 
 
+class TestDeferral:
+    def test_only_a_steps_last_backwards_are_split_and_weighed_in_their_order_before_the_commit(self):
+        last = stage(2, micro_batches=3, credit=1, deferral=2)
+        for number in (2, 0, 1):
+            last.forward_arrived(1, number)
+        assert drain(last) == [
+            Forward(1, 2), Backward(1, 2),
+            Forward(1, 0), Backward(1, 0, split=True),
+            Forward(1, 1), Backward(1, 1, split=True),
+            Weigh(1, 0), Weigh(1, 1), Commit(1),
+        ]  # fmt: skip
+
+    def test_a_weight_gradient_waits_for_all_else_that_can_be_done(self):
+        middle = stage(micro_batches=3, credit=3, deferral=3)
+        middle.forward_arrived(1, 0)
+        assert drain(middle) == [Forward(1, 0)]
+        middle.backward_arrived(1, 0)
+        middle.forward_arrived(1, 1)
+        assert middle.choose() == Backward(1, 0, split=True)
+        assert (middle.held, middle.deferred) == (0, 1)
+        assert drain(middle) == [Forward(1, 1), Weigh(1, 0)]
+
+    def test_the_first_stage_splits_nothing(self):
+        assert Weigh not in map(type, drain(stage(0, 1, deferral=2)))
+
+    def test_it_can_change_between_steps(self):
+        last = stage(2, micro_batches=1, deferral=1)
+        last.forward_arrived(1, 0)
+        assert drain(last) == [Forward(1, 0), Backward(1, 0, split=True), Weigh(1, 0), Commit(1)]
+        last.deferral = 0
+        last.forward_arrived(2, 0)
+        assert drain(last) == [Forward(2, 0), Backward(2, 0), Commit(2)]
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("step", "number"),
@@ -155,7 +200,7 @@ class TestRefusals:
         assert drain(middle) == [Forward(1, 0)]
 
     @pytest.mark.parametrize(
-        "wrong", [{"index": 3}, {"micro_batches": 0}, {"credit": 0}, {"version": 4}, {"index": -1}]
+        "wrong", [{"index": 3}, {"micro_batches": 0}, {"credit": 0}, {"version": 4}, {"index": -1}, {"deferral": -1}]
     )
     def test_numbers_of_no_stage(self, wrong):
         with pytest.raises(ValueError, match="no such stage"):
@@ -210,7 +255,11 @@ class Chain:
             self.asking.discard(at)
             return
         self.done[at].append(action)
-        assert self.machines[at].held <= self.machines[at].credit
+        machine = self.machines[at]
+        assert machine.held <= machine.credit
+        assert machine.deferred <= machine.deferral
+        # What memory is kept free for: a deferred one counts as two.
+        assert machine.held + 2 * machine.deferred <= max(machine.credit, 2 * machine.deferral)
         self.flying += [message for message in sent(at, action) if 0 <= message[0] < len(self.machines)]
 
 
@@ -222,7 +271,7 @@ def sent(at: int, action: Action) -> Iterator[tuple[int, str, int, int]]:
             yield at - 1, "backward", step, number
         case Evaluate(step, number):
             yield at + 1, "evaluation", step, number
-        case Commit():
+        case Commit() | Weigh():
             pass
 
 
@@ -241,6 +290,7 @@ def test_any_interleaving_finishes_with_every_step_committed_once_from_the_exact
             micro_batches=micro_batches,
             steps=steps,
             credit=data.draw(st.integers(1, 5), f"credit of stage {index}"),
+            deferral=data.draw(st.integers(0, 5), f"deferral of stage {index}"),
             evaluation_steps=evaluated,
             evaluation_batches=batches,
         )
@@ -256,11 +306,12 @@ def test_any_interleaving_finishes_with_every_step_committed_once_from_the_exact
 def by_version(actions: list[Action]) -> list[tuple[list[int], list[int], list[int]]]:
     """Per weight version: which evaluations, forwards and backwards ran between two commits, sorted."""
     versions: list[tuple[list[int], list[int], list[int]]] = [([], [], [])]
+    put_off: list[int] = []
     for action in actions:
         version = len(versions) - 1
         match action:
             case Commit(step):
-                assert step == version + 1
+                assert (step, put_off) == (version + 1, [])
                 versions.append(([], [], []))
             case Evaluate(step, number):
                 assert step == version
@@ -269,9 +320,13 @@ def by_version(actions: list[Action]) -> list[tuple[list[int], list[int], list[i
             case Forward(step, number):
                 assert step == version + 1
                 versions[-1][1].append(number)
-            case Backward(step, number):
+            case Backward(step, number, split):
                 assert step == version + 1
                 assert number in versions[-1][1]
+                (put_off if split else versions[-1][2]).append(number)
+            case Weigh(step, number):
+                assert step == version + 1
+                assert number == put_off.pop(0)
                 versions[-1][2].append(number)
     return [(sorted(e), sorted(f), sorted(b)) for e, f, b in versions]
 
@@ -306,3 +361,19 @@ class TestCredits:
         times = {"forward": 0.1, "backward": 0.1, "transfer": 0.0, "round_trip": 0.0, "period": 0.2}
         with pytest.raises(ValueError, match=r"period|finite"):
             credits(0, 4, **{**times, **wrong})
+
+
+class TestMeasuredCredits:
+    def test_as_many_as_pass_while_one_is_away_and_one_in_hand_and_one_to_spare(self):
+        assert credit_for(own=0.2, away=0.5) == 1 + 3 + 1
+        assert credit_for(own=0.2, away=0.0, slack=0) == 1
+
+    def test_with_equal_stages_it_is_what_the_planner_gives(self):
+        times = {"forward": 0.1, "backward": 0.1, "transfer": 0.0, "round_trip": 0.05, "period": 0.2}
+        assert [credit_for(own=0.2, away=(3 - at) * 0.25) for at in range(4)] == [
+            credits(index, 4, **times) for index in range(4)
+        ]
+
+    def test_no_more_weight_gradients_than_fit_into_the_gap(self):
+        assert deferral_for(gap=0.25, weights=0.1) == 2
+        assert deferral_for(gap=0.0, weights=0.1) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import struct
 import threading
@@ -253,6 +254,55 @@ async def test_a_sender_with_nothing_to_send_pings() -> None:
         assert await trio.to_thread.run_sync(WireReader(taking.tls).read, 2 * len(ping)) == ping * 2
         taking.close()
         await out.lost.wait()
+
+
+@net
+async def test_a_patient_acknowledgement_goes_with_the_next_tensor() -> None:
+    async with linked() as pair:
+        header, payload = frame(1)
+        pair.out.send_ack(Ack(header.key, header.root), patient=True)
+        assert pair.out.bytes_sent == 0
+        pair.out.send(header, payload)
+        await pair.sink.until(frames=1, acks=1)
+
+
+@net
+async def test_patient_acknowledgements_go_when_they_are_many_or_with_a_ping() -> None:
+    async with linked() as pair:
+        for number in range(8):
+            pair.out.send_ack(Ack(frame(number)[0].key, bytes(32)), patient=True)
+        await pair.sink.until(acks=8)
+    async with linked(out_limits=LinkLimits(ping_every=0.01)) as pair:
+        pair.out.send_ack(Ack(frame(0)[0].key, bytes(32)), patient=True)
+        await pair.sink.until(acks=1)
+
+
+@net
+async def test_a_direct_link_calls_back_in_its_own_threads_and_takes_tensors_from_any() -> None:
+    called: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    class Direct(Sink):
+        def frame(self, header: FrameHeader, slot: HeapSlot) -> None:
+            called.put(("frame", threading.current_thread().name))
+
+        def ack(self, ack: Ack) -> None:
+            called.put(("ack", threading.current_thread().name))
+
+    def use(out: OutgoingLink) -> set[tuple[str, str]]:
+        header, payload = frame(1)
+        out.send(header, payload, lambda: called.put(("done", threading.current_thread().name)))
+        out.send_ack(Ack(header.key, header.root))
+        return {called.get(timeout=10) for _ in range(3)}
+
+    async with listening() as listener, trio.open_nursery() as nursery:
+        sending, receiving = await connect(listener)
+        out = OutgoingLink(sending, direct=True)
+        into = IncomingLink(receiving, Direct(), payload_limit=LIMIT, direct=True)
+        await nursery.start(out.run)
+        await nursery.start(into.run)
+        names = await trio.to_thread.run_sync(use, out)
+        assert names == {("frame", "swarmd-link-in"), ("ack", "swarmd-link-in"), ("done", "swarmd-link-out")}
+        nursery.cancel_scope.cancel()
 
 
 @net

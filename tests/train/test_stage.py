@@ -14,6 +14,7 @@ from swarmd.protocols.spec import NumericsSpec
 from swarmd.train.checkpoint import store_units
 from swarmd.train.evaluate import evaluation_due
 from swarmd.train.loop import EvalRow, StepRow, train
+from swarmd.train.split import input_first
 from swarmd.train.stage import Stage, deterministic
 
 CUTS = [(3,), (1, 3), (2, 3), (1, 2, 3)]
@@ -36,8 +37,13 @@ def one_step(stages, step, chance):
         if what == "forward":
             left = stages[at].forward(step, index, tensor)
             ready.append(("backward", at, index, None) if left is None else ("forward", at + 1, index, left))
+        elif what == "weigh":
+            stages[at].weigh(step, index)
         else:
-            gradient = stages[at].backward(step, index, tensor)
+            split = at > 0 and chance.random() < 0.5
+            gradient = stages[at].backward(step, index, tensor, split=split)
+            if split:
+                ready.append(("weigh", at, index, None))
             if gradient is not None:
                 ready.append(("backward", at - 1, index, gradient))
     return [stage.commit(step) for stage in stages]
@@ -237,3 +243,37 @@ def test_two_threads_are_another_class_but_the_loop_agrees_with_itself(tiny_run)
     pipelined(run, stages, random.Random(0))
     assert snapshot(stages) == bits(expected)
     deterministic(tiny_run.spec)
+
+
+class TestSplitBackward:
+    """Its gradients are part of the tests above: half of the backwards there are split."""
+
+    def test_only_matrices_of_products_are_put_off(self, tiny_run):
+        last = stages_of(tiny_run, (1, 3))[1]
+        x = torch.ones(last._boundary).requires_grad_()
+        left = last._model(x).sum()
+        _, deferred = input_first(left, x, last.parameters, None)
+        assert set(deferred._found) == {name for name, weight in last.parameters.items() if weight.dim() == 1}
+        assert set(deferred.gradients()) == set(last.parameters)
+
+    def test_a_matrix_that_two_products_share_is_not_put_off(self):
+        x, weight = torch.ones(2, 3).requires_grad_(), torch.ones(3, 3).requires_grad_()
+        left = ((x @ weight.t()) @ weight.t()).sum()
+        gradient, deferred = input_first(left, x, {"w": weight}, None)
+        expected = torch.autograd.grad(((x @ weight.t()) @ weight.t()).sum(), (x, weight))
+        assert torch.equal(gradient, expected[0])
+        assert torch.equal(deferred.gradients()["w"], expected[1])
+
+    def test_only_what_was_put_off_can_be_weighed_and_once_and_nothing_commits_before(self, tiny_run):
+        first, last = stages_of(tiny_run, (1, 3))
+        with pytest.raises(ProtocolViolation, match="put off"):
+            last.weigh(1, 0)
+        for index in range(4):
+            last.forward(1, index, first.forward(1, index))
+            last.backward(1, index, split=index == 3)
+        with pytest.raises(ProtocolViolation, match="not every micro-batch"):
+            last.commit(1)
+        last.weigh(1, 3)
+        with pytest.raises(ProtocolViolation, match="put off"):
+            last.weigh(1, 3)
+        last.commit(1)

@@ -12,7 +12,7 @@ from swarmd.net.tensorlink.limits import LinkLimits
 from swarmd.net.tensorlink.slots import FrameSink, S
 from swarmd.net.tensorlink.throttle import Throttle
 from swarmd.net.tensorlink.wire import WireReader, rank_of
-from swarmd.net.tensorlink.worker import LoopPost, run_interruptible
+from swarmd.net.tensorlink.worker import InPlace, LoopPost, run_interruptible
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError
 from swarmd.protocols.tensors import (
     PREFIX_BYTES,
@@ -45,16 +45,18 @@ class IncomingLink(Generic[S]):
         throttle: Throttle | None = None,
         limits: LinkLimits | None = None,
         counters: Counter[str] | None = None,
+        direct: bool = False,
     ) -> None:
         """``payload_limit`` is the largest payload, in bytes, that the run's shapes allow.
 
         ``throttle`` is shared by all links of a node.
+        ``direct``: ``frame`` and ``ack`` of the sink are called in the link's thread, not in trio's.
         """
         if connection.sends:
             raise ValueError("this end of the connection sends")
         self._connection, self._sink = connection, sink
         self._payload_limit, self._check_roots = payload_limit, check_roots
-        self._limits = limits or LinkLimits()
+        self._limits, self._direct = limits or LinkLimits(), direct
         self._reader = WireReader(connection.tls, throttle)
         self._failure: Exception | None = None
         self.counters: Counter[str] = Counter() if counters is None else counters
@@ -72,7 +74,7 @@ class IncomingLink(Generic[S]):
 
         ``farewell`` is the peer's word if it ended the link on purpose. Raises only what the sink raises.
         """
-        self._post = LoopPost(self._fail)
+        self._post = InPlace() if self._direct else LoopPost(self._fail)
         self._connection.begin(self._limits.silence)
         task_status.started()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -13,6 +14,8 @@ from swarmd.protocols.tensors import Ping, encode_header
 from swarmd.scheduler.sharing import Rank
 
 _RECORD_BYTES = 16 * 1024
+_PATIENT = 8
+"""Messages that can wait are sent when there are so many, with the next one that cannot, or with a ping."""
 
 
 def nothing() -> None:
@@ -45,6 +48,7 @@ class Outbox:
         """``written`` is called in the thread with items whose bytes the kernel has."""
         self._writer, self._written, self._ping_every = writer, written, ping_every
         self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._patient: deque[Item] = deque()
         self._in_hand: list[Item] = []
         self._small = bytearray()
         self._stopped = threading.Event()
@@ -52,6 +56,12 @@ class Outbox:
     def put(self, item: Item) -> None:
         """Queue a message."""
         self._queue.put(item)
+
+    def put_patient(self, item: Item) -> None:
+        """Queue a message that need not wake the thread: it goes with the next one that does, if not before."""
+        self._patient.append(item)
+        if len(self._patient) >= _PATIENT:
+            self._queue.put(Item(b"", "nudges"))
 
     def stop(self) -> None:
         """Make ``serve`` raise soon; a write that blocks must be ended by the caller."""
@@ -63,6 +73,7 @@ class Outbox:
         """Items that were never reported as written; once ``serve`` has ended."""
         while not self._queue.empty():
             self._in_hand.append(self._queue.get_nowait())
+        self._in_hand += self._patient
         return self._in_hand
 
     def serve(self) -> None:
@@ -73,11 +84,18 @@ class Outbox:
             if item is None:
                 self._flush()
                 item = self._next()
+            self._take_patient()
             self._in_hand.append(item)
             if self._stopped.is_set():
                 raise PeerLost("the link was stopped on our side")
             self._add(item)
         self._flush()
+
+    def _take_patient(self) -> None:
+        while self._patient:
+            item = self._patient.popleft()
+            self._in_hand.append(item)
+            self._add(item)
 
     def _waiting(self) -> Item | None:
         try:

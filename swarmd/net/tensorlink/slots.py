@@ -37,11 +37,11 @@ class FrameSink(Protocol[S]):
         ...
 
     def frame(self, header: FrameHeader, slot: S) -> None:
-        """A checked tensor. Runs in the trio thread."""
+        """A checked tensor. Runs in the trio thread, or the link's if it is ``direct``."""
         ...
 
     def ack(self, ack: Ack) -> None:
-        """The peer acknowledges a frame. Runs in the trio thread."""
+        """The peer acknowledges a frame. Runs in the trio thread, or the link's if it is ``direct``."""
         ...
 
     def interrupt(self) -> None:

@@ -37,6 +37,14 @@ async def _interrupt_when_cancelled(ended: trio.Event, interrupt: Callable[[], N
         raise
 
 
+class InPlace:
+    """Calls in the link's own thread, at once. What a call raises ends the link's thread."""
+
+    def __call__(self, call: Callable[[*Ts], object], *args: *Ts) -> None:
+        """Call it."""
+        call(*args)
+
+
 class LoopPost:
     """Calls from a link's thread into the trio thread, in order, without waiting for their results.
 
