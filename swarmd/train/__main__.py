@@ -18,6 +18,7 @@ from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, StateError, SwarmdError, UsageError
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import MAX_SPEC_BYTES, JobSpec, parse_spec
+from swarmd.train.heap import keep_freed_memory
 
 Answer = dict[str, Any]
 
@@ -200,4 +201,5 @@ def _fail(error: SwarmdError, as_json: bool) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))
