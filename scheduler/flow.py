@@ -180,8 +180,8 @@ class FlowStage:
 
     def choose(self) -> Action | None:
         """What to do now; None until something arrives, or for good once ``done``."""
-        action = self._after_backward() or self._backward() or self._commit()
-        action = action or self._evaluate() or self._forward() or self._weigh()
+        first = self._after_backward() or self._backward() or self._commit()
+        action = first or self._evaluate() or self._forward() or self._weigh()
         if isinstance(action, Forward | Backward):
             self._went_back = isinstance(action, Backward)
         return action
