@@ -25,6 +25,7 @@ from swarmd.train.checkpoint import open_units
 from swarmd.train.data import TokenData
 from swarmd.train.determinism import set_numerics
 from swarmd.train.evaluate import loss_share
+from swarmd.train.heap import keep_freed_memory
 from swarmd.train.loop import StepRow, train
 from swarmd.train.model import Model
 from swarmd.train.prepare import prepare, read_job
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--meet", type=Path, default=Path("meet"))
     args = parser.parse_args()
     os.nice(5)  # as a compute process does
+    keep_freed_memory()
     set_numerics(1)
     with tempfile.TemporaryDirectory() as scratch:
         blobs = BlobStore(Path(scratch))

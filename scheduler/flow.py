@@ -2,12 +2,16 @@
 
 No table is made beforehand. A stage looks at what is ready and takes the first of:
 
-    1. a backward whose gradient has arrived     frees memory here, and feeds the stage before
-    2. the commit of step ``version + 1``        when all its micro-batches have been through backward
-    3. an evaluation batch of ``version``        while that version's evaluation is not through
-    4. a forward of step ``version + 1``         while fewer micro-batches are held than the credit
-    5. a weight gradient that was put off        it feeds nobody, so it fills the time of waiting
-    6. nothing                                   until something arrives
+    1. a forward of step ``version + 1``         right after a backward, so that the credit is used again at once
+    2. a backward whose gradient has arrived     frees memory here, and feeds the stage before
+    3. the commit of step ``version + 1``        when all its micro-batches have been through backward
+    4. an evaluation batch of ``version``        while that version's evaluation is not through
+    5. a forward of step ``version + 1``         while fewer micro-batches are held than the credit
+    6. a weight gradient that was put off        it feeds nobody, so it fills the time of waiting
+    7. nothing                                   until something arrives
+
+Without the first rule, gradients that come faster than they are used here would starve the stages behind: those have
+nothing left to do just when their last backwards are short, because they are split.
 
 ``version`` counts the steps committed here. What a micro-batch of a step goes through at one stage:
 
@@ -136,6 +140,7 @@ class FlowStage:
         self._ready: deque[int] = deque()
         self._deferred: deque[int] = deque()
         self._summed = 0
+        self._went_back = False
         self._begin_version()
 
     @property
@@ -175,7 +180,11 @@ class FlowStage:
 
     def choose(self) -> Action | None:
         """What to do now; None until something arrives, or for good once ``done``."""
-        return self._backward() or self._commit() or self._evaluate() or self._forward() or self._weigh()
+        first = self._after_backward() or self._backward() or self._commit()
+        action = first or self._evaluate() or self._forward() or self._weigh()
+        if isinstance(action, Forward | Backward):
+            self._went_back = isinstance(action, Backward)
+        return action
 
     def waiting_for(self) -> str:
         """Why ``choose`` gave nothing, for people."""
@@ -189,6 +198,9 @@ class FlowStage:
     @property
     def _evaluating(self) -> bool:
         return self.version in self._evaluation_steps and not self._evaluations.emptied(self.version)
+
+    def _after_backward(self) -> Forward | None:
+        return self._forward() if self._went_back else None
 
     def _backward(self) -> Backward | None:
         if not self._ready:

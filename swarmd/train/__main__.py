@@ -19,6 +19,7 @@ from swarmd.protocols.errors import NotFound, StateError, SwarmdError, UsageErro
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import MAX_SPEC_BYTES, JobSpec, parse_spec
 from swarmd.scheduler.wires import wire_words
+from swarmd.train.heap import keep_freed_memory
 
 Answer = dict[str, Any]
 
@@ -203,4 +204,5 @@ def _fail(error: SwarmdError, as_json: bool) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))

@@ -40,15 +40,18 @@ class Pace:
         self._gap = 0.0
         self._left: dict[int, float] = {}
         self._ended: float | None = None
+        self._step = 0
         self._credits: deque[int] = deque(maxlen=STEPS)
         self._deferrals: deque[int] = deque(maxlen=STEPS)
 
-    def arrived(self, direction: int, micro_batch: int, at: float) -> None:
-        """A frame came."""
+    def arrived(self, direction: int, step: int, micro_batch: int, at: float) -> None:
+        """A frame came. A step's first forward comes when all of the step before have gone back from here."""
         if direction == Direction.BACKWARD and micro_batch in self._left:
             self._away = min(self._away, at - self._left.pop(micro_batch))
-        elif direction == Direction.FORWARD and self._ended is not None:
-            self._gap, self._ended = max(0.0, at - self._ended), None
+        elif direction == Direction.FORWARD and step > self._step:
+            self._step = step
+            if self._ended is not None:
+                self._gap = max(0.0, at - self._ended)
 
     def forward(self, micro_batch: int, began: float, ended: float) -> None:
         """A forward pass was computed."""

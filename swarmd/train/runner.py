@@ -81,7 +81,7 @@ class StageRunner:
         else:
             self._flow.evaluation_arrived(key.step, key.micro_batch)
         self._inputs[key.direction, key.step, key.micro_batch] = tensor
-        self._pace.arrived(key.direction, key.micro_batch, time.perf_counter() if at is None else at)
+        self._pace.arrived(key.direction, key.step, key.micro_batch, time.perf_counter() if at is None else at)
 
     def turn(self, outlet: Outlet) -> bool:
         """Do the next action; False when there is none until something arrives."""

@@ -49,6 +49,7 @@ from swarmd.protocols.tensors import (
 )
 from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
+from swarmd.train.heap import keep_freed_memory
 from swarmd.train.runner import StageRunner, flow_of
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     args = parser.parse_args()
     os.nice(5)
+    keep_freed_memory()
     layout = SlotLayout(args.slot_bytes)
     channel = Channel(socket.socket(fileno=args.channel), FROM_WORKER, TO_WORKER)
     worker = Worker(channel, SlotMemory(args.memory, layout.count, layout.slot_bytes), layout, BlobStore(args.blobs),

@@ -47,6 +47,15 @@ class TestOrderOfChoice:
         middle.backward_arrived(1, 0)
         assert drain(middle) == [Backward(1, 0), Forward(1, 1)]
 
+    def test_a_forward_follows_each_backward_while_the_credit_allows_so_the_next_stage_never_starves(self):
+        first = stage(0, micro_batches=6, credit=3)
+        assert drain(first) == [Forward(1, 0), Forward(1, 1), Forward(1, 2)]
+        for each in (0, 1, 2):
+            first.backward_arrived(1, each)
+        assert drain(first) == [
+            Backward(1, 0), Forward(1, 3), Backward(1, 1), Forward(1, 4), Backward(1, 2), Forward(1, 5),
+        ]  # fmt: skip
+
     def test_the_commit_waits_for_the_whole_set_and_comes_before_the_next_steps_forwards(self):
         middle = stage()
         for step, number in ((1, 1), (1, 0), (2, 0)):

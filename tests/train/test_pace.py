@@ -10,15 +10,21 @@ def pace(stage: int = 1, stages: int = 3, *, micro_batches: int = 16, credit: in
     return Pace(stage=stage, stages=stages, micro_batches=micro_batches, credit=credit, room=room)
 
 
-def one_step(paced: Pace, *, away: float, gap: float = 0.0) -> None:
-    """Micro-batch 0 of 1 s forward, 2 s backward, whose gradient was under way for so long; 1 met a queue."""
+def one_step(paced: Pace, *, away: float, gap: float = 0.0, step: int = 1) -> None:
+    """Micro-batch 0 of 1 s forward, 2 s backward, whose gradient was under way for so long; 1 met a queue.
+
+    The step's first forward came ``gap`` after the last backward of the step before; a later one came just
+    after a backward of its own step.
+    """
     if gap:
         paced.backward(50.0, 100.0, split=True)
-        paced.arrived(Direction.FORWARD, 0, 100.0 + gap)
+        paced.arrived(Direction.FORWARD, step, 0, 100.0 + gap)
+        paced.backward(110.0, 120.0, split=True)
+        paced.arrived(Direction.FORWARD, step, 1, 120.01)
     paced.forward(0, 0.0, 1.0)
     paced.forward(1, 1.0, 3.0)
-    paced.arrived(Direction.BACKWARD, 0, 1.0 + away)
-    paced.arrived(Direction.BACKWARD, 1, 30.0 + away)
+    paced.arrived(Direction.BACKWARD, step, 0, 1.0 + away)
+    paced.arrived(Direction.BACKWARD, step, 1, 30.0 + away)
     paced.backward(5.0, 7.0, split=False)
     paced.commit()
 
@@ -66,8 +72,8 @@ def test_the_deferral_fills_the_gap_between_steps():
     paced = pace()
     one_step(paced, away=3.0, gap=3.5)
     assert paced.deferral == 3
-    one_step(paced, away=3.0, gap=2.5)
-    one_step(paced, away=3.0, gap=3.5)
+    one_step(paced, away=3.0, gap=2.5, step=2)
+    one_step(paced, away=3.0, gap=3.5, step=3)
     assert paced.deferral == 2
 
 
