@@ -261,6 +261,7 @@ def run_demo(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.net
+@pytest.mark.heavy
 def test_a_demo_trains_the_plain_loop_s_model_and_leaves_nothing_running(folder: Path) -> None:
     with run_demo(folder) as process:
         out, err = process.communicate(timeout=300)
@@ -310,6 +311,7 @@ def sha256(model: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.net
+@pytest.mark.heavy
 def test_a_demo_with_a_flipped_bit_says_so_and_fails(folder: Path) -> None:
     with run_demo(folder, "--fault", "flip:1:2", "--keep", str(folder / "kept")) as process:
         out, err = process.communicate(timeout=300)
@@ -322,6 +324,7 @@ def test_a_demo_with_a_flipped_bit_says_so_and_fails(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.net
+@pytest.mark.heavy
 def test_a_demo_that_is_told_to_end_takes_its_daemons_with_it(folder: Path) -> None:
     with run_demo(folder) as process:
         demo = psutil.Process(process.pid)

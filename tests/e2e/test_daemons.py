@@ -13,7 +13,7 @@ from swarmd.protocols.errors import DaemonUnreachable
 from tests.e2e.daemons import command, daemons, until
 from tests.train.specs import small_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.net]
+pytestmark = [pytest.mark.slow, pytest.mark.net, pytest.mark.heavy]
 
 
 def known(daemon) -> set[str]:

@@ -38,7 +38,7 @@ from tests.e2e.hostile_peer import (
 )
 from tests.e2e.test_daemons import big_job, training
 
-pytestmark = [pytest.mark.slow, pytest.mark.net]
+pytestmark = [pytest.mark.slow, pytest.mark.net, pytest.mark.heavy]
 
 MOST_GROWTH = 64 << 20
 """Bytes by which the daemon's memory may be larger after the attack than before."""

@@ -22,7 +22,7 @@ from tests.e2e.hostile_ledger import Ledger, LedgerAttacker, LedgerPhrases
 from tests.e2e.hostile_peer import everywhere, node
 from tests.e2e.ledger_swarm import LedgerSwarm
 
-pytestmark = [pytest.mark.slow, pytest.mark.net]
+pytestmark = [pytest.mark.slow, pytest.mark.net, pytest.mark.heavy]
 
 NAMES = ["one", "two", "three"]
 """All vote, and all three must: nothing is certified around the one that is attacked."""

@@ -16,7 +16,7 @@ from tests.e2e.daemons import Daemon, daemons, until
 from tests.e2e.ledger_swarm import GRANT, Clients, LedgerSwarm, orders
 from tests.train.specs import small_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.net]
+pytestmark = [pytest.mark.slow, pytest.mark.net, pytest.mark.heavy]
 
 ORDERS = 500
 ROUNDS = (1, 2, 1, 2, 1, 2)

@@ -11,7 +11,7 @@ from swarmd.cli.offline import ask_folder
 from swarmd.paths import Paths
 from tests.e2e.daemons import daemons, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.net]
+pytestmark = [pytest.mark.slow, pytest.mark.net, pytest.mark.heavy]
 
 
 def known(daemon) -> set[str]:

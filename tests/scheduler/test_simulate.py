@@ -108,7 +108,7 @@ class TestReplicas:
     def test_over_four_uneven_replicas_routing_reaches_their_joint_capacity_where_columns_do_not(self):
         uneven = tuple(node(f"r{speed}", 0.3 / speed, credit=8) for speed in (1, 2, 4, 8))
         flow = pipeline((node("a", 0.003),), uneven, (node("z", 0.003),), micro_batches=128, size=1000)
-        assert share_of_capacity(flow) > 0.94
+        assert share_of_capacity(flow) > 0.93
         assert share_of_capacity(flow, Columns) < 0.27
 
     def test_uplinks_count_as_compute_does(self):
