@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -31,7 +31,7 @@ if __name__ == "__main__":  # by path, the folder above is not where Python look
 
 from benchmarks.turns import Contender, yardstick
 from swarmd.cli.client import call, stream
-from swarmd.cli.demo.swarm import local_swarm
+from swarmd.cli.demo.swarm import Home, local_swarm
 from swarmd.paths import Paths
 from swarmd.protocols.errors import SwarmdError
 
@@ -52,6 +52,8 @@ embedded = true
 sequence_length = {tokens}
 micro_batch_size = {sequences}
 micro_batches = {micro_batches}
+[wire]
+codec = "{wire}"
 [evaluation]
 every = {steps}
 windows = {sequences}
@@ -65,9 +67,9 @@ Rates = dict[str, float]
 
 
 @contextmanager
-def swarm(job: Path, stages: int) -> Iterator[Contender]:
+def swarm(job: Path, stages: int, homes: Sequence[Home] = ()) -> Iterator[Contender]:
     """A swarm with one daemon per stage; its daemons go on in others' turns, with nothing to do."""
-    with tempfile.TemporaryDirectory() as folder, local_swarm(Path(folder), stages) as nodes:
+    with tempfile.TemporaryDirectory() as folder, local_swarm(Path(folder), stages, homes=homes) as nodes:
         ends: list[float] = []
         first = nodes.nodes[0].paths
         run = call(first, "submit", path=str(job), wait=300.0)["run"]
@@ -159,7 +161,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         job = Path(scratch) / "job.toml"
-        job.write_text(JOB.format(**vars(args), steps=STEPS))
+        job.write_text(JOB.format(**vars(args), steps=STEPS, wire="raw"))
         rounds = measure(args, job)
     if not args.json:
         for each in rounds:

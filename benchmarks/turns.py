@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -47,6 +47,19 @@ class Contender:
         self.signal(signal.SIGSTOP)
         self.turns.append((began, time.monotonic()))
 
+    def pace(self, warm: int, steps: int, patience: float) -> float:
+        """Steps per second over the next whole ones, of all lines of work together, undisturbed.
+
+        The first ``warm`` do not count. Raises TimeoutError if one takes longer than ``patience`` seconds.
+        """
+        for ends in self.ends:
+            deadline = time.monotonic() + patience * (warm + steps)
+            while len(ends) < warm + steps:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self.name} did {len(ends)} steps in {patience * (warm + steps):.0f} s")
+                time.sleep(0.05)
+        return sum(steps / (ends[warm + steps - 1] - ends[warm - 1]) for ends in self.ends)
+
     def signal(self, number: signal.Signals) -> None:
         """Send one to all processes."""
         for process in self.processes():
@@ -72,12 +85,17 @@ class Contender:
 
 
 @contextmanager
-def yardstick(name: str, arguments: list[list[str]], *, lines: int, root: Path) -> Iterator[Contender]:
-    """``benchmarks.yardsticks``, one process for each list of arguments; the last ``lines`` of them count."""
+def yardstick(
+    name: str, arguments: list[list[str]], *, lines: int, root: Path, enter: Sequence[Sequence[str]] = ()
+) -> Iterator[Contender]:
+    """``benchmarks.yardsticks``, one process for each list of arguments; the last ``lines`` of them count.
+
+    ``enter``: for each process, what to put before its command.
+    """
     running = [
-        subprocess.Popen([sys.executable, "-m", "benchmarks.yardsticks", *each], stdout=subprocess.PIPE, text=True,
-                         cwd=root)
-        for each in arguments
+        subprocess.Popen([*way, sys.executable, "-m", "benchmarks.yardsticks", *each], stdout=subprocess.PIPE,
+                         text=True, cwd=root)
+        for each, way in zip_longest(arguments, enter, fillvalue=())
     ]  # fmt: skip
     ends: list[list[float]] = [[] for _ in running]
     for process, mine in zip(running, ends, strict=True):

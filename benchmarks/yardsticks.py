@@ -1,10 +1,11 @@
 """What the pipeline is measured against, each in a process of its own with one thread.
 
     python -m benchmarks.yardsticks plain JOB.toml
-    python -m benchmarks.yardsticks gloo JOB.toml --rank R --of N --meet FILE
+    python -m benchmarks.yardsticks gloo JOB.toml --rank R --of N --meet FILE [--wire bfloat16]
 
 ``plain`` is the loop of ``swarmd.train.loop``. ``gloo`` is one stage of ``torch.distributed.pipelining``'s 1F1B
-schedule over the same decoder, with torch's own AdamW and without exact sums: the usual way to run it. Both
+schedule over the same decoder, with torch's own AdamW and without exact sums: the usual way to run it; with a wire,
+what goes between the stages is of that type. Both
 print the time, as ``time.monotonic`` gives it, at the end of each step.
 """
 
@@ -39,13 +40,13 @@ def plain(spec: JobSpec, blobs: BlobStore) -> None:
     train(spec, TokenData(spec, blobs.get), on_row=lambda row: stepped() if isinstance(row, StepRow) else None)
 
 
-def gloo(spec: JobSpec, rank: int, of: int, meet: Path) -> None:
+def gloo(spec: JobSpec, rank: int, of: int, meet: Path, wire: torch.dtype) -> None:
     """A gloo pipeline of which this process is one stage."""
     from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=of)
     layers = spec.model.num_hidden_layers
-    part = Part(spec, rank * layers // of, (rank + 1) * layers // of)
+    part = Part(spec, rank * layers // of, (rank + 1) * layers // of, wire)
     optimizer = torch.optim.AdamW(part.parameters(), lr=float(spec.optimizer.lr))
     schedule = Schedule1F1B(
         PipelineStage(part, rank, of, CPU), spec.batch.micro_batches, lambda y, t: loss_share(y, t, y.numel())
@@ -64,8 +65,9 @@ def gloo(spec: JobSpec, rank: int, of: int, meet: Path) -> None:
 class Part(nn.Module):
     """Consecutive layers as torch's pipeline wants them."""
 
-    def __init__(self, spec: JobSpec, first: int, end: int) -> None:
+    def __init__(self, spec: JobSpec, first: int, end: int, wire: torch.dtype) -> None:
         super().__init__()
+        self._wire, self._last = wire, end == spec.model.num_hidden_layers
         units = open_units(spec, stage_units(spec.model, first, end), None, None, CPU)
         self._units = {
             name: {at: nn.Parameter(weight.detach()) for at, weight in unit.weights.items()}
@@ -77,7 +79,8 @@ class Part(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``Model``."""
-        return self._model(x)
+        y = self._model(x.float() if x.is_floating_point() else x)
+        return y if self._last else y.to(self._wire)
 
 
 def stepped() -> None:
@@ -93,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--of", type=int, default=1)
     parser.add_argument("--meet", type=Path, default=Path("meet"))
+    parser.add_argument("--wire", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
     os.nice(5)  # as a compute process does
     keep_freed_memory()
@@ -103,7 +107,7 @@ def main() -> None:
         if args.kind == "plain":
             plain(spec, blobs)
         else:
-            gloo(spec, args.rank, args.of, args.meet)
+            gloo(spec, args.rank, args.of, args.meet, getattr(torch, args.wire))
 
 
 if __name__ == "__main__":

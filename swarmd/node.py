@@ -199,7 +199,7 @@ class Node:
         if endpoint is None:
             return
         metrics = make_metrics(lambda: self._gauges(runs), lambda: self._counters(discovery))
-        self._nursery.start_soon(loop_lateness, metrics, lambda: bool(self._leases.held))
+        self._nursery.start_soon(loop_lateness, metrics)
         host, port = endpoint
         try:
             port = await self._nursery.start(serve_metrics, host, port, metrics.text)

@@ -9,16 +9,12 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import benchmarks.netlab
-from benchmarks.netlab.devices import devices
 from benchmarks.netlab.hosts import NUMBERS, Host, LabError, read_hosts, same_hosts
+from benchmarks.netlab.lab import lab
 from benchmarks.netlab.queueing import Queues
-from benchmarks.netlab.router import Router
 
 _UNITS = {"up": "Mbit/s", "down": "Mbit/s", "delay": "ms", "loss": "0..1", "buffer": "ms"}
 
@@ -36,17 +32,9 @@ def main() -> int:
 
 def run(hosts: tuple[Host, ...], command: list[str], *, seed: int, mtu: int, as_json: bool) -> int:
     """Make the lab, run the command in it, and tell what crossed the links. Raises LabError."""
-    # A large packet is lost whole; where losses are asked for, packets are cut to the link's size first.
-    large = not any(host.loss for host in hosts)
-    queues = Queues(hosts, seed)
-    with devices(len(hosts), mtu, large_packets=large) as opened, _control() as (path, control):
-        router = Router(queues, opened, control)
-        router.start()
-        try:
-            status = _command(command, {"NETLAB_HOSTS": str(len(hosts)), "NETLAB_CONTROL": str(path)})
-        finally:
-            router.stop()
-    _tell(queues, as_json)
+    with lab(hosts, seed=seed, mtu=mtu) as made:
+        status = _command(command, {"NETLAB_HOSTS": str(len(hosts)), "NETLAB_CONTROL": str(made.control)})
+    _tell(made.queues, as_json)
     return status
 
 
@@ -74,18 +62,6 @@ def _options() -> argparse.Namespace:
 
 def _host(options: argparse.Namespace) -> Host:
     return Host(**{name: getattr(options, name) for name in NUMBERS})
-
-
-@contextmanager
-def _control() -> Iterator[tuple[Path, int]]:
-    with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
-        path = Path(folder, "control")
-        os.mkfifo(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        try:
-            yield path, descriptor
-        finally:
-            os.close(descriptor)
 
 
 def _command(command: list[str], environment: dict[str, str]) -> int:

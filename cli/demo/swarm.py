@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,15 @@ _LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """Where a daemon runs on this machine."""
+
+    address: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
+    """What to put before its command: the way into a network namespace."""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalNode:
     """One daemon of ours."""
 
@@ -36,8 +45,9 @@ class LocalNode:
 class LocalSwarm:
     """Daemons on a network of their own that find each other from the first one's address alone."""
 
-    def __init__(self, folder: Path, *, price: int = 0, fault: str = "") -> None:
-        self.folder, self._price, self._fault = folder, price, fault
+    def __init__(self, folder: Path, *, price: int = 0, fault: str = "", homes: Sequence[Home] = ()) -> None:
+        """``homes`` of the nodes in order; those without one live on loopback."""
+        self.folder, self._price, self._fault, self._homes = folder, price, fault, homes
         self.nodes: list[LocalNode] = []
         self.orphans = 0
         """Processes that outlived the swarm, once it was closed."""
@@ -77,15 +87,16 @@ class LocalSwarm:
 
     def _start_one(self, name: str, bootstrap: str | None) -> None:
         paths = self._paths(name)
+        home = self._homes[len(self.nodes)] if len(self.nodes) < len(self._homes) else Home()
         command = module_command("swarmd", [
-            "--state-dir", str(paths.state_dir), "--name", name, "--listen", "/ip4/127.0.0.1/tcp/0",
-            "--tensor-host", "127.0.0.1", "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
+            "--state-dir", str(paths.state_dir), "--name", name, "--listen", f"/ip4/{home.address}/tcp/0",
+            "--tensor-host", home.address, "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
             "--price", str(self._price),
             *(["--bootstrap", bootstrap] if bootstrap else []),
             *(["--fault", self._fault] if self._fault else []),
         ])  # fmt: skip
         with (paths.state_dir / "daemon.log").open("wb") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen([*home.enter, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.nodes.append(LocalNode(name, paths, process))
 
     def _paths(self, name: str) -> Paths:
@@ -114,9 +125,11 @@ class LocalSwarm:
 
 
 @contextmanager
-def local_swarm(folder: Path, count: int, *, price: int = 0, fault: str = "") -> Iterator[LocalSwarm]:
+def local_swarm(
+    folder: Path, count: int, *, price: int = 0, fault: str = "", homes: Sequence[Home] = ()
+) -> Iterator[LocalSwarm]:
     """A running swarm for the length of the block; ``price`` in micro-credits per 10^12 operations."""
-    swarm = LocalSwarm(folder, price=price, fault=fault)
+    swarm = LocalSwarm(folder, price=price, fault=fault, homes=homes)
     try:
         swarm.start(count)
         yield swarm
