@@ -3,8 +3,8 @@
     python -m benchmarks.looplag [--json] [--short] [--seconds N] [--stages N]
 
 Each daemon looks at its own loop ten times a second (``swarmd.metrics``) and tells Prometheus the 99th percentile of
-its newest looks. Two swarms are on the machine in turn: one that only stands, and one that trains. Compute processes are
-nice to their daemons, as always; the machine's cores are all busy while a swarm trains.
+its newest looks. Two swarms are on the machine in turn: one that only stands, and one that trains. Compute processes
+are nice to their daemons, as always; the machine's cores are all busy while a swarm trains.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Stage:
             self._losses[micro_batch] = left.item()
         self._graphs[micro_batch] = _Graph(entered, left)
         self._forwarded.add(micro_batch)
-        return None if self.last else encode(codec, left.detach()).cpu()
+        return None if self.last else self._sent(codec, left.detach())
 
     def backward(
         self, step: int, micro_batch: int, gradient: Tensor | None = None, *, split: bool = False
@@ -134,11 +134,11 @@ class Stage:
         graph = self._graphs.pop(micro_batch)
         if split and not self.first:
             entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, self.parameters, above)
-            return entered.cpu().contiguous()
+            return self._sent(self._spec.wire.backward, entered)
         wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
         self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
-        return None if self.first else encode(self._spec.wire.backward, found[-1]).cpu().contiguous()
+        return None if self.first else self._sent(self._spec.wire.backward, found[-1])
 
     def weigh(self, step: int, micro_batch: int) -> None:
         """Compute and count the weights' gradients of a micro-batch whose backward was split. Raises RunFailed."""
@@ -165,7 +165,7 @@ class Stage:
             inputs, targets = self._tokens(lambda data: data.eval_batch(batch))
             codec = self._spec.wire.forward
             left = self._model(self._arrived(codec, x) if inputs is None else self._none(x, inputs))
-            return encode(codec, left).cpu() if targets is None else loss_sum(left, targets)
+            return self._sent(codec, left) if targets is None else loss_sum(left, targets)
 
     def snapshot(self) -> dict[str, tuple[bytes, bytes]]:
         """Each unit's weights and optimizer state as safetensors; between steps only."""
@@ -195,6 +195,10 @@ class Stage:
         if x is None or tuple(x.shape) != shape or x.dtype != dtype:
             raise ProtocolViolation(f"a boundary tensor is {dtype} of shape {shape}")
         return decode(codec, x.detach().to(self._device), self._boundary[-1])
+
+    def _sent(self, codec: str, x: Tensor) -> Tensor:
+        """As it travels: encoded where it was computed, then brought to the CPU."""
+        return encode(codec, x).cpu().contiguous()
 
     def _none(self, x: Tensor | None, instead: T) -> T:
         if x is not None:
