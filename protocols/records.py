@@ -3,6 +3,9 @@
 A record whose class has a ``TAG`` puts it first: a field that is a union of such classes is read by it.
 Reading is strict: every field must be there, nothing may follow, and each must have exactly its
 declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
+
+A class may say with ``LATER`` how many of its last fields came after others were already written: these are left
+out from the end as long as they have their defaults, so what was written before keeps its bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ def to_value(item: object) -> Value:
     """A record as a canonical tuple."""
     if is_dataclass(item):
         name = _tag(type(item))
-        return (*((name,) if name else ()), *(to_value(getattr(item, field.name)) for field in fields(item)))
+        return (*((name,) if name else ()), *(to_value(part) for part in _parts(item)))
     if isinstance(item, tuple):
         return tuple(to_value(part) for part in cast("tuple[object, ...]", item))
     return cast("Value", item)
@@ -43,16 +46,37 @@ def from_value(kind: type[T], value: Value) -> T:
         value = value[1:]
     elif tag:
         raise ProtocolViolation(f"not a {tag}")
-    if not isinstance(value, tuple) or len(value) != len(hints):
+    later = len(_later(cast("Any", kind)))
+    if not isinstance(value, tuple) or not len(hints) - later <= len(value) <= len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
     parts = {
         name: _read(hint, part, f"{kind.__name__}.{name}")
-        for (name, hint), part in zip(hints.items(), value, strict=True)
+        for (name, hint), part in zip(hints.items(), value, strict=not later)
     }
     try:
-        return kind(**parts)
+        made = kind(**parts)
     except ValueError as error:
         raise ProtocolViolation(f"{kind.__name__}: {error}") from error
+    if later and len(_parts(made)) != len(value):
+        raise ProtocolViolation(f"{kind.__name__} writes out a default that is left out")
+    return made
+
+
+def _parts(item: Any) -> list[object]:  # noqa: ANN401 - any record
+    """A record's values as they are written: without the later fields, from the end, that have their defaults."""
+    parts: list[object] = [getattr(item, field.name) for field in fields(item)]
+    for default in _later(cast("Any", type(item))):
+        if parts[-1] != default:
+            break
+        parts.pop()
+    return parts
+
+
+@cache
+def _later(kind: type[Any]) -> tuple[object, ...]:
+    """Defaults of the fields that may be left out, the last one first."""
+    count: int = getattr(kind, "LATER", 0)
+    return tuple(field.default for field in reversed(fields(kind)))[:count]
 
 
 def _tag(kind: type[Any]) -> str:
