@@ -90,6 +90,7 @@ def _model(settings: Settings, batch: BatchSpec) -> ModelTable:
         norm_eps=settings.exact("model.norm_eps"),
         rope_theta=settings.exact("model.rope_theta"),
         init_std=settings.exact("model.init_std"),
+        subspace=settings.get("model.subspace", int),
     )
 
 

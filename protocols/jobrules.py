@@ -16,6 +16,7 @@ from swarmd.protocols.specrules import (
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.subspacerules import subspace_faults
 from swarmd.protocols.wirerules import boundary_faults, group_count, wire_faults
 
 FROM_CHECKPOINT = (
@@ -44,7 +45,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
             yield from _wire_faults(job.wire, 2)
     else:
         model = job.model.resolved(BYTE_VOCABULARY)
-        yield from chain(model_faults(model), context_faults(model, job.batch))
+        yield from chain(model_faults(model), subspace_faults(model), context_faults(model, job.batch))
         yield from _wire_faults(job.wire, job.model.layers)
         wire = job.wire.resolved(job.model.layers)
         yield from stage_faults(job.run, job.model.layers, wire)
@@ -109,3 +110,6 @@ def _checkpoint_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]
             value = getattr(job.model, key)
             shown = float(value) if isinstance(value, str) else value
             yield Fault(name, shown, "the checkpoint decides this; remove it", (name,))
+    if job.model.subspace:
+        problem = "a checkpoint has full rank; remove it, or remove checkpoint and train from seeded weights"
+        yield Fault("model.subspace", job.model.subspace, problem, ("model.subspace",))

@@ -65,6 +65,7 @@ FIELDS: tuple[Field, ...] = (
     _number("model.norm_eps", "model.rms_norm_eps", 1e-5),
     _number("model.rope_theta", "model.rope_theta", 10000.0),
     _number("model.init_std", "model.initializer_range", 0.02),
+    _whole("model.subspace", "model.subspace", 0),
     Field("model", "tie_word_embeddings", "flag", "", False),
     _choice("tokenizer.kind", "tokenizer.kind"),
     Field("tokenizer", "file", "text", ""),

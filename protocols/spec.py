@@ -8,6 +8,7 @@ order and every random number of a run follow from the spec alone; it holds no c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
@@ -34,11 +35,24 @@ class ModelSpec:
     initializer_range: str = "0.02"
     weights: BlobHash | None = None
     """A checkpoint manifest to start from; None: seeded from the spec id."""
+    subspace: int = 0
+    """Coefficients per token that every block but the last adds to, and that cross boundaries; 0: hidden states do."""
+
+    LATER: ClassVar[int] = 1
 
     @property
     def head_dim(self) -> int:
         """Values per attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def boundary_width(self) -> int:
+        """Numbers per token that cross a boundary."""
+        return self.subspace or self.hidden_size
+
+    def is_narrow(self, layer: int) -> bool:
+        """Whether a block adds to the coefficients of a subspace, not to hidden states."""
+        return self.subspace > 0 and layer < self.num_hidden_layers - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from swarmd.protocols.specrules import (
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.subspacerules import subspace_faults
 from swarmd.protocols.wirerules import wire_faults
 
 __all__ = ["check_spec", "parameter_count", "spec_faults", "stage_memory"]
@@ -50,7 +51,7 @@ def spec_faults(spec: JobSpec) -> Iterator[Fault]:
     if alone:
         yield from alone
         return
-    yield from model_faults(spec.model)
+    yield from chain(model_faults(spec.model), subspace_faults(spec.model))
     yield from batch_faults(spec.batch)
     yield from context_faults(spec.model, spec.batch)
     yield from schedule_faults(spec.schedule, spec.optimizer, spec.batch)

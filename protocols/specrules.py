@@ -74,6 +74,7 @@ INTEGERS: dict[str, Range] = {
     "model.intermediate_size": Range(1, 1 << 20),
     "model.vocab_size": Range(2, 1 << 22),
     "model.max_position_embeddings": Range(1, 1 << 20),
+    "model.subspace": Range(0, 65_536),
     "batch.sequence_length": Range(1, 1 << 17),
     "batch.micro_batch_size": Range(1, 4096),
     "batch.micro_batches": Range(1, 4096),

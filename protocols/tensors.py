@@ -70,7 +70,7 @@ class FrameHeader:
     weight_version: int
     """Optimizer steps behind the weights that made this tensor."""
     codec: str
-    """One of ``codecs.CODECS``."""
+    """One of ``codecs.CODECS``, or of ``codecs.WITH_IDS``."""
     dtype: str
     """Of the tensor before and after the codec; so is ``shape``."""
     shape: tuple[int, ...]

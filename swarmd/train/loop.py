@@ -21,6 +21,7 @@ from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, evaluation_due, held_out_loss, loss_share, on_device
 from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
+from swarmd.train.subspace import open_subspace
 from swarmd.train.sums import sums_of
 from swarmd.train.units import stage_units
 
@@ -74,7 +75,8 @@ def train(
     place = resolve(device)
     names = stage_units(spec.model, 0, spec.model.num_hidden_layers)
     units = open_units(spec, names, resume, blobs.get if blobs else None, place)
-    model = Model(spec.model, {name: unit.weights for name, unit in units.items()}, spec.wire)
+    weights = {name: unit.weights for name, unit in units.items()}
+    model = Model(spec.model, weights, spec.wire, open_subspace(spec, place))
     sums, optimizer = sums_of(spec, names, place), AdamW(spec)
     rows: list[Row] = []
 

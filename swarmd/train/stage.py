@@ -19,12 +19,13 @@ from swarmd.protocols.checkpoint import Checkpoint
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import Read, open_units
-from swarmd.train.codecs import decode, encode, wire_dtype, wire_shape
+from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
 from swarmd.train.split import Deferred, input_first
+from swarmd.train.subspace import open_subspace
 from swarmd.train.sums import sums_of
 from swarmd.train.units import stage_units
 
@@ -54,9 +55,9 @@ class _Graph:
 class Stage:
     """Layers [first, end), with the embedding before layer 0 and the head after the last layer.
 
-    Hidden states and their gradients come and go on the CPU as they are on the wire: float32 [B, T, D] for
-    ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0. ``version``
-    is the number of steps in the weights; only step ``version + 1`` may be computed.
+    Hidden states and their gradients come and go on the CPU as they are on the wire (``Crossing``): float32
+    [B, T, D] for ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0.
+    ``version`` is the number of steps in the weights; only step ``version + 1`` may be computed.
 
     Every method raises ProtocolViolation for a call out of turn or a tensor of another shape.
     """
@@ -83,10 +84,11 @@ class Stage:
             raise ProtocolViolation("the first and the last stage need the run's tokens")
         self.version = checkpoint.step if checkpoint else 0
         self._spec, self._data, self._device = spec, data, resolve(device)
-        self._boundary = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
+        self._crossing = Crossing(spec, self._device)
         names = stage_units(spec.model, first, end)
         self.units = open_units(spec, names, checkpoint, read, self._device)
-        self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()}, spec.wire)
+        weights = {name: unit.weights for name, unit in self.units.items()}
+        self._model = Model(spec.model, weights, spec.wire, open_subspace(spec, self._device))
         self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
         self._graphs: dict[int, _Graph] = {}
         self._deferred: dict[int, Deferred] = {}
@@ -109,15 +111,16 @@ class Stage:
         if micro_batch in self._forwarded:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} came forward before")
         inputs, targets = self._tokens(lambda data: data.micro_batch(step, micro_batch))
-        codec = self._spec.wire.forward
-        entered = self._arrived(codec, x).requires_grad_() if inputs is None else self._none(x, inputs)
-        left = self._model(entered)
+        entered, ids = self._entered(x, inputs)
+        if inputs is None:
+            entered.requires_grad_()
+        left = self._model(entered, ids)
         if targets is not None:
             left = loss_share(left, targets, self._spec.batch.tokens_per_step)
             self._losses[micro_batch] = left.item()
         self._graphs[micro_batch] = _Graph(entered, left)
         self._forwarded.add(micro_batch)
-        return None if self.last else self._sent(codec, left.detach())
+        return None if self.last else self._crossing.forth(left.detach(), ids)
 
     def backward(
         self, step: int, micro_batch: int, gradient: Tensor | None = None, *, split: bool = False
@@ -130,15 +133,15 @@ class Stage:
         self._check_turn(step, micro_batch)
         if micro_batch not in self._graphs:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} has nothing to go back over")
-        above = self._none(gradient, None) if self.last else self._arrived(self._spec.wire.backward, gradient)
+        above = self._none(gradient, None) if self.last else self._crossing.came_back(gradient)
         graph = self._graphs.pop(micro_batch)
         if split and not self.first:
             entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, self.parameters, above)
-            return self._sent(self._spec.wire.backward, entered)
+            return self._crossing.back(entered)
         wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
         self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
-        return None if self.first else self._sent(self._spec.wire.backward, found[-1])
+        return None if self.first else self._crossing.back(found[-1])
 
     def weigh(self, step: int, micro_batch: int) -> None:
         """Compute and count the weights' gradients of a micro-batch whose backward was split. Raises RunFailed."""
@@ -163,9 +166,9 @@ class Stage:
         """One batch of held-out windows: what the next stage needs, or the last one's sum of token losses."""
         with torch.no_grad():
             inputs, targets = self._tokens(lambda data: data.eval_batch(batch))
-            codec = self._spec.wire.forward
-            left = self._model(self._arrived(codec, x) if inputs is None else self._none(x, inputs))
-            return self._sent(codec, left) if targets is None else loss_sum(left, targets)
+            entered, ids = self._entered(x, inputs)
+            left = self._model(entered, ids)
+            return self._crossing.forth(left, ids) if targets is None else loss_sum(left, targets)
 
     def snapshot(self) -> dict[str, tuple[bytes, bytes]]:
         """Each unit's weights and optimizer state as safetensors; between steps only."""
@@ -189,16 +192,11 @@ class Stage:
             on_device(targets, self._device) if self.last else None,
         )
 
-    def _arrived(self, codec: str, x: Tensor | None) -> Tensor:
-        """A copy in torch's own memory: what arrives may lie anywhere, and alignment changes bits."""
-        shape, dtype = wire_shape(codec, self._boundary), wire_dtype(codec)
-        if x is None or tuple(x.shape) != shape or x.dtype != dtype:
-            raise ProtocolViolation(f"a boundary tensor is {dtype} of shape {shape}")
-        return decode(codec, x.detach().to(self._device), self._boundary[-1])
-
-    def _sent(self, codec: str, x: Tensor) -> Tensor:
-        """As it travels: encoded where it was computed, then brought to the CPU."""
-        return encode(codec, x).cpu().contiguous()
+    def _entered(self, x: Tensor | None, inputs: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the first unit takes, and the token ids that go on with it."""
+        if inputs is None:
+            return self._crossing.came_forth(x)
+        return self._none(x, inputs), inputs
 
     def _none(self, x: Tensor | None, instead: T) -> T:
         if x is not None:

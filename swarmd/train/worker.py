@@ -20,7 +20,7 @@ from torch import Tensor
 
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
-from swarmd.compute.layout import SlotLayout, boundary_shape, codec_of
+from swarmd.compute.layout import SlotLayout
 from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns
 from swarmd.compute.messages import (
     FROM_WORKER,
@@ -37,6 +37,7 @@ from swarmd.compute.messages import (
     Time,
     Timed,
 )
+from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
 from swarmd.protocols.spec import JobSpec, parse_spec
@@ -154,7 +155,7 @@ class Worker:
         slot = self._slot()
         view = self.memory.slot(slot, tensor.nbytes)
         view[:] = _bytes_of(tensor)
-        shape, codec = boundary_shape(self.spec), codec_of(self.spec.wire, direction)
+        shape, codec = boundary_shape(self.spec), frame_codec(self.spec, direction)
         key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
         root = tile_root(view, shape, "float32", codec)
         header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, codec, "float32", shape, root)

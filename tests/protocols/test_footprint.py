@@ -48,6 +48,12 @@ def test_exact_sums_cost_four_bytes_a_parameter_more() -> None:
     assert stage_memory(SPEC, 0, 2, 1) - stage_memory(ordered, 0, 2, 1) == 4 * parameter_count(SPEC.model)
 
 
+def test_in_subspace_form_every_stage_holds_the_token_table() -> None:
+    narrow = replace(SPEC, model=replace(SPEC.model, subspace=4))
+    for first, end in ((0, 1), (1, 2)):
+        assert stage_memory(narrow, first, end, 1) - stage_memory(SPEC, first, end, 1) == 4 * 8 * (256 + 4)
+
+
 @pytest.mark.parametrize(("first", "end", "held"), [(-1, 1, 1), (0, 3, 1), (1, 1, 1), (0, 1, 0)])
 def test_a_range_outside_the_model_is_no_stage(first: int, end: int, held: int) -> None:
     with pytest.raises(ValueError, match="no stage"):

@@ -192,6 +192,29 @@ MISTAKES: list[tuple[str, str]] = [
         "steps = 10\n[optimizer]\nwarmup_steps = 11",
         "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
     ),
+    ("[model]\nsubspace = -2", "job.toml:2: model.subspace = -2: must be from 0 to 65536; use 0"),
+    ("[model]\nsubspace = 16.0", "job.toml:2: model.subspace = 16.0: must be a whole number; use 16"),
+    (
+        "[model]\nsubspace = 130",
+        "job.toml:2: model.subspace = 130: is over hidden (128); use at most 128, or 0 for a model of full rank",
+    ),
+    (
+        "[model]\nsubspace = 15",
+        "job.toml:2: model.subspace = 15: must be even, as the codec int4 needs it; use 14 or 16",
+    ),
+    (
+        "[model]\nsubspace = 1",
+        "job.toml:2: model.subspace = 1: must be even, as the codec int4 needs it; use 2",
+    ),
+    (
+        "[model]\nlayers = 1\nsubspace = 16",
+        "job.toml:3: model.subspace = 16: one layer sends nothing; remove it",
+    ),
+    (
+        '[model]\ncheckpoint = "llama"\nsubspace = 16',
+        "job.toml:3: model.subspace = 16: a checkpoint has full rank; remove it, or remove checkpoint and train "
+        "from seeded weights",
+    ),
     (
         "[optimizer]\nmin_lr = 0.01",
         "job.toml:2: optimizer.min_lr = 0.01: is over lr (0.0015); use at most 0.0015",

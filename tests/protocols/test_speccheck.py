@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from swarmd.protocols.canonical import Value, encode
 from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.records import to_value
 from swarmd.protocols.spec import SCHEMA, JobSpec, ShardSpec, WireSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec, parameter_count, spec_faults, stage_memory
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, is_exact_float, is_name
@@ -76,6 +77,8 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("model.num_attention_heads", 8, "must be even"),
     ("model.num_key_value_heads", 4, "must divide by kv_heads"),
     ("model.max_position_embeddings", 8, "is over the model's context"),
+    ("model.subspace", 10, r"is over hidden \(8\)"),
+    ("model.subspace", 3, "must be even"),
     ("model.vocab_size", 255, "must be at least 256 for bytes"),
     ("model.vocab_size", 65_537, "must be u32 for a vocabulary of 65537"),
     ("data.dtype", "u32", "must be u16 for a vocabulary of 256"),
@@ -123,6 +126,20 @@ def test_one_layer_has_no_boundary() -> None:
     flat = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=1))
     with pytest.raises(ProtocolViolation, match=r"one layer has no boundary .* use raw"):
         check_spec(replace(flat, wire=replace(INT8, boundaries=())))
+
+
+def test_a_subspace_needs_a_boundary_and_seeded_weights() -> None:
+    narrow = with_field(SPEC, "model.subspace", 4)
+    check_spec(narrow)
+    check_spec(parse_spec(narrow.to_bytes()))
+    for field, value, problem in (("num_hidden_layers", 1, "one layer sends nothing"), ("weights", BLOB, "full rank")):
+        with pytest.raises(ProtocolViolation, match=problem):
+            check_spec(with_field(narrow, f"model.{field}", value))
+
+
+def test_a_model_without_a_subspace_is_written_as_before_there_was_one() -> None:
+    assert len(to_value(SPEC.model)) == 11
+    assert to_value(with_field(SPEC, "model.subspace", 4).model)[-1] == 4
 
 
 def test_every_field_that_is_wrong_by_itself_is_named() -> None:

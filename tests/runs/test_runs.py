@@ -21,9 +21,12 @@ from tests.train.specs import small_job
 pytestmark = [pytest.mark.slow, pytest.mark.net]
 
 
-async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 4, codec: str = "raw") -> RunRecord:
+async def submit(
+    node: TestNode, folder: Path, *, stages: int, steps: int = 4, codec: str = "raw", subspace: int = 0
+) -> RunRecord:
     job = small_job(folder, steps=steps)
-    job.write_text(job.read_text() + f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n')
+    text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
+    job.write_text(text + f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n')
     return await node.runs.submit(str(job))
 
 
@@ -60,6 +63,18 @@ async def test_with_a_lossy_wire_too_two_nodes_write_the_plain_loops_file(tmp_pa
         assert await nodes[0].finished(record) == ("done", "", "")
         wire = record.spec.wire
         assert (wire_name(wire.forward, wire.backward), wire.boundaries) == (codec, (1, 2))
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("codec", ["raw", "int8/int4"])
+async def test_in_subspace_form_too_two_nodes_write_the_plain_loops_file(tmp_path: Path, codec: str) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(2)]
+        record = await submit(nodes[0], tmp_path, stages=2, codec=codec, subspace=4)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.spec.model.subspace == 4
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         metrics = (record.directory / "model" / "metrics.jsonl").read_text()
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
