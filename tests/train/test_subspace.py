@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import replace
 
@@ -11,13 +10,9 @@ import pytest
 import torch
 from blake3 import blake3
 
-from swarmd.protocols.boundary import boundary_shape, frame_bytes
 from swarmd.protocols.codecs import WIRES
-from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import WireSpec
-from swarmd.protocols.tensors import Direction
 from swarmd.train.checkpoint import open_units, store_units
-from swarmd.train.crossing import Crossing
 from swarmd.train.export import export, write_model
 from swarmd.train.folder import evaluate_model, open_model
 from swarmd.train.loop import EvalRow, train
@@ -31,10 +26,10 @@ from tests.train.test_stage import CUTS, bits, comparable, one_step, pipelined, 
 
 CPU = torch.device("cpu")
 WIDTH = 8
-RAW, THERE, BACK = WireSpec(), Direction.FORWARD, Direction.BACKWARD
 
 
 def narrowed(run, wire="raw", width=WIDTH):
+    """The run with a subspace and this wire."""
     forward, backward = WIRES[wire]
     boundaries = () if wire == "raw" else (1, 2)
     return run.changed(
@@ -123,69 +118,6 @@ class TestBits:
         assert rows[-1] < rows[0] - 0.01
 
 
-class TestWire:
-    @pytest.mark.parametrize("wire", WIRES)
-    def test_frames_have_the_size_that_planner_slots_and_links_reckon_with(self, tiny_run, wire):
-        run = narrowed(tiny_run, wire)
-        first, last = stages_of(run, (1, 3))
-        x = first.forward(1, 0)
-        last.forward(1, 0, x)
-        sent = (x.nbytes, first.evaluate(0).nbytes, last.backward(1, 0).nbytes)
-        assert sent == tuple(frame_bytes(run.spec, way) for way in (THERE, Direction.EVALUATE, BACK))
-
-    @pytest.mark.parametrize(("wire", "there", "back"), [("raw", 34, 32), ("bf16", 18, 16), ("int4", 8, 6)])
-    def test_a_token_takes_fewer_bytes_than_at_full_rank(self, tiny_run, wire, there, back):
-        run = narrowed(tiny_run, wire)
-        tokens = math.prod(boundary_shape(run.spec)[:2])
-        full = replace(run.spec, model=tiny_run.spec.model)
-        for way, row in ((THERE, there), (BACK, back)):
-            assert frame_bytes(run.spec, way) == tokens * row < frame_bytes(full, way)
-
-    def test_the_stages_after_the_first_have_the_tokens_from_the_frame(self, narrow_run):
-        first = stages_of(narrow_run, (1, 3))[0]
-        _, ids = Crossing(narrow_run.spec, CPU).came_forth(first.forward(1, 2))
-        assert torch.equal(ids, torch.from_numpy(narrow_run.data.micro_batch(1, 2)[0]))
-
-    @pytest.mark.parametrize(("dtype", "vocabulary"), [("u16", 300), ("u32", 70_000)])
-    def test_ids_of_either_width_come_back_as_they_went(self, narrow_run, dtype, vocabulary):
-        spec = narrow_run.spec
-        spec = replace(spec, data=replace(spec.data, dtype=dtype), model=replace(spec.model, vocab_size=vocabulary))
-        crossing, c = Crossing(spec, CPU), torch.linspace(-1, 1, 2 * 16 * WIDTH).view(2, 16, WIDTH)
-        ids = torch.arange(vocabulary - 32, vocabulary).view(2, 16)
-        came, told = crossing.came_forth(crossing.forth(c, ids))
-        assert torch.equal(came, c)
-        assert torch.equal(told, ids)
-
-    @pytest.mark.parametrize("ends", [(1, 3), (1, 2, 3)])
-    def test_an_id_of_no_token_is_refused(self, narrow_run, ends):
-        stages = stages_of(narrow_run, ends)
-        x = stages[0].forward(1, 0)
-        x[1, 5, -1] = 1
-        for call in (lambda: stages[1].forward(1, 0, x), lambda: stages[1].evaluate(0, x)):
-            with pytest.raises(ProtocolViolation, match=r"token id \d+ in a vocabulary of 256"):
-                call()
-
-    @pytest.mark.parametrize(
-        "x",
-        [
-            None,
-            torch.zeros(2, 16, WIDTH),
-            torch.zeros(2, 16, 4 * WIDTH, dtype=torch.uint8),
-            torch.zeros(2, 15, 4 * WIDTH + 2, dtype=torch.uint8),
-        ],
-    )
-    def test_a_frame_of_another_form_is_refused(self, narrow_run, x):
-        stage = stages_of(narrow_run, (1, 3))[1]
-        with pytest.raises(ProtocolViolation, match=r"a boundary tensor is torch.uint8 of shape \(2, 16, 34\)"):
-            stage.forward(1, 0, x)
-
-    def test_a_gradient_has_as_many_numbers_as_there_are_coefficients(self, narrow_run):
-        first = stages_of(narrow_run, (1, 3))[0]
-        first.forward(1, 0)
-        with pytest.raises(ProtocolViolation, match=r"a boundary tensor is torch.float32 of shape \(2, 16, 8\)"):
-            first.backward(1, 0, torch.zeros(2, 16, 32))
-
-
 @pytest.mark.slow
 def test_the_probe_times_it_too(narrow_run):
     assert all(time > 0 for time in time_micro_batch(narrow_run.spec, "cpu"))
@@ -208,7 +140,7 @@ class TestExport:
         weights = {name: unit.weights for name, unit in units.items()}
         tokens = torch.randint(0, 256, (2, 64), generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            ours = Model(spec.model, weights, RAW, open_subspace(spec, CPU))(tokens)
+            ours = Model(spec.model, weights, WireSpec(), open_subspace(spec, CPU))(tokens)
             torch.testing.assert_close(theirs(tokens).logits, ours, rtol=1e-5, atol=1e-5)
         assert ours.std() > 0.1
 
