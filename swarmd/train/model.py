@@ -36,6 +36,10 @@ Lift = Callable[[Tensor], Tensor]
 PLAIN = WireSpec()
 
 
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
 class Model:
     """Consecutive units of a decoder. Called with what enters the first, it gives what leaves the last."""
 
@@ -72,17 +76,17 @@ class Model:
                 ids, x = x, F.embedding(x, weights[TABLE])
             elif unit == HEAD:
                 x = F.linear(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"])
-            elif self._subspace is None or ids is None:
-                x = block(x, weights, f"model.{unit}", self.spec)
-            elif unit == self._last:
-                x = block(self._subspace.lift(x, ids), weights, f"model.{unit}", self.spec)
             else:
-                x = block(x, weights, f"model.{unit}", self.spec, partial(self._subspace.lift, ids=ids))
+                x = self._block(unit, weights, x, ids)
         return x
 
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
+    def _block(self, unit: str, weights: Weights, x: Tensor, ids: Tensor | None) -> Tensor:
+        lift: Lift = _as_it_is
+        if self._subspace is not None and ids is not None:
+            lift = partial(self._subspace.lift, ids=ids)
+        if unit == self._last:
+            return block(lift(x), weights, f"model.{unit}", self.spec)
+        return block(x, weights, f"model.{unit}", self.spec, lift)
 
 
 def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec, lift: Lift = _as_it_is) -> Tensor:
