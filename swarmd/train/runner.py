@@ -36,6 +36,10 @@ class Outlet(Protocol):
         """Tell the daemon."""
         ...
 
+    def make_room(self) -> None:
+        """Return when another checkpoint may be written; earlier ones are on the same disk."""
+        ...
+
 
 class StageRunner:
     """Runs one stage of one plan from its first version to the last step."""
@@ -166,6 +170,7 @@ class StageRunner:
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
         outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:
+            outlet.make_room()
             outlet.report(Stored(step, self._store()))
 
     def _refresh(self) -> None:
