@@ -73,19 +73,22 @@ def swarm(job: Path, stages: int, homes: Sequence[Home] = ()) -> Iterator[Conten
         ends: list[float] = []
         first = nodes.nodes[0].paths
         run = call(first, "submit", path=str(job), wait=300.0)["run"]
-        threading.Thread(target=_watch, args=(first, run, ends), daemon=True).start()
         daemons = [psutil.Process(node.process.pid) for node in nodes.nodes]
         contender = Contender("swarmd", lambda: [child for daemon in daemons for child in _compute(daemon)], [ends])
+        threading.Thread(target=_watch, args=(first, run, contender), daemon=True).start()
         try:
             yield contender
         finally:
             contender.signal(signal.SIGCONT)
 
 
-def _watch(paths: Paths, run: str, ends: list[float]) -> None:
+def _watch(paths: Paths, run: str, contender: Contender) -> None:
+    (ends,) = contender.ends
     with suppress(SwarmdError):  # the daemon goes away when all is measured
         for snapshot in stream(paths, "watch", run=run, every=0.2):
             ends += [time.monotonic()] * (int(snapshot["run"]["step"]) - len(ends))
+            if snapshot["run"]["state"] == "failed":
+                contender.failure = "the run failed; see the events of its coordinator"
 
 
 def _compute(daemon: psutil.Process) -> list[psutil.Process]:
