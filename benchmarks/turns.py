@@ -48,7 +48,7 @@ class Contender:
     def pace(self, warm: int, steps: int, patience: float) -> float:
         """Steps per second over the next whole ones, of all lines of work together, undisturbed.
 
-        The first ``warm`` do not count. Raises RuntimeError if it fails, or needs more than ``patience`` seconds a step.
+        The first ``warm`` do not count. Raises RuntimeError if it fails, or takes over ``patience`` seconds a step.
         """
         self._wait(warm + steps, patience * (warm + steps))
         return sum(steps / (ends[warm + steps - 1] - ends[warm - 1]) for ends in self.ends)
