@@ -138,7 +138,7 @@ class ScheduleSpec:
 
         The step after a checkpoint's is not, so that a checkpoint is all that a run needs to go on.
         """
-        late = self.async_after is not None and step > self.async_after
+        late = self.async_after is not None and self.async_after < step <= self.steps
         return late and (step - 1) % self.checkpoint_every != 0
 
     def computed_with(self, step: int) -> int:

@@ -138,7 +138,7 @@ class FlowStage:
         Raises ValueError for numbers of no stage.
         """
         counts = micro_batches > 0 and credit > 0 and deferral >= 0
-        if not (0 <= stage < stages and counts and 0 <= version <= steps) or stale(version + 1):
+        if not (0 <= stage < stages and counts and 0 <= version <= steps) or (version < steps and stale(version + 1)):
             raise ValueError("no such stage: check stage, stages, micro_batches, credit, version and steps")
         self.version = version
         self.steps = steps
@@ -241,7 +241,7 @@ class FlowStage:
             return None
         self.version += 1
         self._summed = 0
-        del self._ready[self.version]
+        self._ready.pop(self.version, None)
         self._forwards.forget(self.version)
         self._evaluations.forget(self.version - 1)
         self._begin_version()

@@ -46,6 +46,12 @@ def test_stale_steps_begin_when_the_spec_says_and_never_after_a_checkpoint(spec)
     assert [spec.schedule.computed_with(step) for step in range(1, 9)] == [0, 1, 1, 2, 4, 4, 5, 6]
 
 
+def test_the_last_checkpoint_can_be_opened_wherever_it_is(spec, blobs):
+    odd = replace(spec, schedule=replace(spec.schedule, steps=7))
+    last = store_units(7, open_units(odd, NAMES, None, None, torch.device("cpu")), blobs)
+    assert train(odd, TokenData(odd, blobs.get), resume=last, blobs=blobs).rows == ()
+
+
 def test_without_a_word_none_is_stale(spec):
     schedule = replace(spec.schedule, async_after=None)
     assert not any(map(schedule.stale, range(1, 9)))
