@@ -3,12 +3,16 @@
 A record whose class has a ``TAG`` puts it first: a field that is a union of such classes is read by it.
 Reading is strict: every field must be there, nothing may follow, and each must have exactly its
 declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
+
+A class may get a last field later without new bytes for old records: marked ``ADDED``, it is left out while it has its
+default.
 """
 
 from __future__ import annotations
 
 import types
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -18,6 +22,9 @@ from swarmd.protocols.ids import BlobHash, EntryId, NetworkId, RunId, SpecId, is
 
 T = TypeVar("T")
 
+ADDED = types.MappingProxyType({"added": True})
+"""Metadata of such a last field."""
+
 _HASHES: tuple[Any, ...] = (BlobHash, EntryId, NetworkId, RunId, SpecId)
 
 
@@ -25,7 +32,7 @@ def to_value(item: object) -> Value:
     """A record as a canonical tuple."""
     if is_dataclass(item):
         name = _tag(type(item))
-        return (*((name,) if name else ()), *(to_value(getattr(item, field.name)) for field in fields(item)))
+        return (*((name,) if name else ()), *(to_value(part) for part in _parts(item)))
     if isinstance(item, tuple):
         return tuple(to_value(part) for part in cast("tuple[object, ...]", item))
     return cast("Value", item)
@@ -43,8 +50,17 @@ def from_value(kind: type[T], value: Value) -> T:
         value = value[1:]
     elif tag:
         raise ProtocolViolation(f"not a {tag}")
+    later = _added(cast("Any", kind))
+    if later and isinstance(value, tuple) and len(value) == len(hints) - 1:
+        return _made(kind, hints, (*value, cast("Value", later.default)))
     if not isinstance(value, tuple) or len(value) != len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
+    if later and value[-1] == later.default:
+        raise ProtocolViolation(f"{kind.__name__}.{later.name} is written only when it has another value than usual")
+    return _made(kind, hints, value)
+
+
+def _made(kind: type[T], hints: dict[str, Any], value: tuple[Value, ...]) -> T:
     parts = {
         name: _read(hint, part, f"{kind.__name__}.{name}")
         for (name, hint), part in zip(hints.items(), value, strict=True)
@@ -57,6 +73,20 @@ def from_value(kind: type[T], value: Value) -> T:
 
 def _tag(kind: type[Any]) -> str:
     return getattr(kind, "TAG", "")
+
+
+@cache
+def _added(kind: type[Any]) -> Field[Any] | None:
+    last = fields(kind)[-1:]
+    return last[0] if last and "added" in last[0].metadata else None
+
+
+def _parts(item: Any) -> Iterator[object]:  # noqa: ANN401 - any dataclass
+    later = _added(cast("Any", type(item)))
+    for field in fields(item):
+        value = getattr(item, field.name)
+        if field is not later or value != field.default:
+            yield value
 
 
 @cache

@@ -16,6 +16,7 @@ from swarmd.blobs import BlobStore
 from swarmd.compute.messages import Load, Scored, Stepped, Stored, Work
 from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.footprint import most_held
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
@@ -52,7 +53,7 @@ class StageRunner:
         self._pace = Pace(
             stage=load.stage,
             stages=load.stages,
-            micro_batches=spec.batch.micro_batches,
+            most=most_held(spec),
             credit=load.credit,
             room=load.room,
         )
@@ -125,11 +126,11 @@ class StageRunner:
         began = time.perf_counter()
         result = self._stage.forward(step, index, self._inputs.pop((Direction.FORWARD, step, index), None))
         ended = time.perf_counter()
-        self._pace.forward(index, began, ended)
+        self._pace.forward(step, index, began, ended)
         self._forward_ns += int((ended - began) * 1e9)
         self._forwards += 1
         if result is not None:
-            outlet.tensor(Direction.FORWARD, step, index, step - 1, result)
+            outlet.tensor(Direction.FORWARD, step, index, self._spec.schedule.computed_with(step), result)
 
     def _backward(self, step: int, index: int, split: bool, outlet: Outlet) -> None:
         began = time.perf_counter()
@@ -139,7 +140,7 @@ class StageRunner:
         self._pace.backward(began, ended, split=split)
         self._backward_ns += int((ended - began) * 1e9)
         if result is not None:
-            outlet.tensor(Direction.BACKWARD, step, index, step - 1, result)
+            outlet.tensor(Direction.BACKWARD, step, index, self._spec.schedule.computed_with(step), result)
 
     def _weigh(self, step: int, index: int) -> None:
         began = time.perf_counter()
@@ -195,6 +196,7 @@ def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
         evaluation_steps=frozenset(due if version == 0 else due - {version}),
         evaluation_batches=evaluation_batches(spec),
         version=version,
+        stale=spec.schedule.stale,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId, RunId
-from swarmd.protocols.records import from_value, to_value
+from swarmd.protocols.records import ADDED, from_value, to_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,25 @@ def test_a_record_is_the_tuple_of_its_fields():
     assert to_value(GOOD) == VALUE
     assert from_value(Outer, VALUE) == GOOD
     assert from_value(Outer, decode(encode(to_value(GOOD)), limit=1000)) == GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    old: int
+    new: int | None = field(default=None, metadata=ADDED)
+
+
+def test_a_field_that_was_added_leaves_the_bytes_of_records_without_it_as_they_were():
+    assert to_value(Grown(1)) == (1,)
+    assert to_value(Grown(1, 2)) == (1, 2)
+    assert from_value(Grown, (1,)) == Grown(1)
+    assert from_value(Grown, (1, 2)) == Grown(1, 2)
+
+
+@pytest.mark.parametrize("value", [(), (1, None), (1, "2"), (1, 2, 3)])
+def test_it_has_one_form_and_is_read_as_strictly(value):
+    with pytest.raises(ProtocolViolation):
+        from_value(Grown, value)
 
 
 def test_an_optional_field_takes_its_type_too():

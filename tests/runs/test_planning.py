@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swarmd.protocols.errors import RunFailed
-from swarmd.protocols.footprint import stage_memory
+from swarmd.protocols.footprint import most_held, stage_memory
 from swarmd.protocols.ids import PeerId
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.planning import make_plan, model_profile, worker_profile
@@ -52,9 +52,10 @@ def test_a_probe_is_taken_in_seconds() -> None:
 @pytest.mark.parametrize(
     ("place", "first", "end"), [(Place.FIRST, 0, 2), (Place.MIDDLE, 1, 3), (Place.LAST, 2, 4), (Place.ONLY, 0, 4)]
 )
-def test_a_stage_that_the_planner_lets_fit_fits(place: Place, first: int, end: int) -> None:
-    held = FOUR_LAYERS.batch.micro_batches
-    assert model_profile(FOUR_LAYERS).memory(end - first, place) >= stage_memory(FOUR_LAYERS, first, end, held)
+@pytest.mark.parametrize("after", [None, 5], ids=["flow-sync", "flow-async"])
+def test_a_stage_that_the_planner_lets_fit_fits(place: Place, first: int, end: int, after: int | None) -> None:
+    spec = replace(FOUR_LAYERS, schedule=replace(FOUR_LAYERS.schedule, async_after=after))
+    assert model_profile(spec).memory(end - first, place) >= stage_memory(spec, first, end, most_held(spec))
 
 
 async def test_a_plan_covers_the_layers_and_says_why(deps: RunDeps) -> None:
