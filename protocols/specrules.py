@@ -196,9 +196,7 @@ def async_faults(schedule: ScheduleSpec, optimizer: OptimizerSpec) -> Iterator[F
     """Stale gradients while the learning rate still rises, or a ``flow-async`` without any."""
     after, warmup, steps = schedule.async_after, optimizer.warmup_steps, schedule.steps
     field, every = "schedule.async_after", "schedule.checkpoint_every"
-    if after is None:
-        return
-    if warmup > steps:
+    if after is None or warmup > steps:  # a warm-up longer than the run is a fault of its own
         return
     if warmup == steps:
         problem = f"leaves no step to be asynchronous; use at most {steps - 1}"

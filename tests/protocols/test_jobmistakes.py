@@ -229,6 +229,10 @@ MISTAKES: list[tuple[str, str]] = [
         "job.toml:4: schedule.async_after = 100: leaves none of 100 steps to be asynchronous; use at most 99",
     ),
     (
+        'steps = 10\n[optimizer]\nwarmup_steps = 11\n[schedule]\nmode = "flow-async"',
+        "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
+    ),
+    (
         'steps = 100\n[optimizer]\nwarmup_steps = 100\n[schedule]\nmode = "flow-async"',
         "job.toml:3: optimizer.warmup_steps = 100: leaves no step to be asynchronous; use at most 99",
     ),
