@@ -70,8 +70,14 @@ def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
 
 
 def unit_memory(spec: JobSpec, parameters: int) -> int:
-    """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient."""
-    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT)
+    """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient; a second version's weights."""
+    second = FLOAT if spec.schedule.asynchronous else 0
+    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
+
+
+def most_held(spec: JobSpec) -> int:
+    """The most micro-batches that a stage can be between forward and backward with: all of the steps that are open."""
+    return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
 
 
 def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:

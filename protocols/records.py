@@ -4,8 +4,8 @@ A record whose class has a ``TAG`` puts it first: a field that is a union of suc
 Reading is strict: every field must be there, nothing may follow, and each must have exactly its
 declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
 
-A class may say with ``LATER`` how many of its last fields came after others were already written: these are left
-out from the end as long as they have their defaults, so what was written before keeps its bytes.
+A class may get last fields later without new bytes for old records: marked ``ADDED``, they are left out from the end
+as long as they have their defaults.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import types
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from swarmd.protocols.canonical import Value
@@ -20,6 +21,9 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import BlobHash, EntryId, NetworkId, RunId, SpecId, is_hash
 
 T = TypeVar("T")
+
+ADDED = types.MappingProxyType({"added": True})
+"""Metadata of such a field."""
 
 _HASHES: tuple[Any, ...] = (BlobHash, EntryId, NetworkId, RunId, SpecId)
 
@@ -46,26 +50,26 @@ def from_value(kind: type[T], value: Value) -> T:
         value = value[1:]
     elif tag:
         raise ProtocolViolation(f"not a {tag}")
-    later = len(_later(cast("Any", kind)))
-    if not isinstance(value, tuple) or not len(hints) - later <= len(value) <= len(hints):
+    added = len(_defaults(cast("Any", kind)))
+    if not isinstance(value, tuple) or not len(hints) - added <= len(value) <= len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
     parts = {
         name: _read(hint, part, f"{kind.__name__}.{name}")
-        for (name, hint), part in zip(hints.items(), value, strict=not later)
+        for (name, hint), part in zip(hints.items(), value, strict=not added)
     }
     try:
         made = kind(**parts)
     except ValueError as error:
         raise ProtocolViolation(f"{kind.__name__}: {error}") from error
-    if later and len(_parts(made)) != len(value):
+    if added and len(_parts(made)) != len(value):
         raise ProtocolViolation(f"{kind.__name__} writes out a default that is left out")
     return made
 
 
 def _parts(item: Any) -> list[object]:  # noqa: ANN401 - any record
-    """A record's values as they are written: without the later fields, from the end, that have their defaults."""
-    parts: list[object] = [getattr(item, field.name) for field in fields(item)]
-    for default in _later(cast("Any", type(item))):
+    """A record's values as they are written: without the added fields, from the end, that have their defaults."""
+    parts: list[object] = [getattr(item, each.name) for each in fields(item)]
+    for default in _defaults(cast("Any", type(item))):
         if parts[-1] != default:
             break
         parts.pop()
@@ -73,10 +77,9 @@ def _parts(item: Any) -> list[object]:  # noqa: ANN401 - any record
 
 
 @cache
-def _later(kind: type[Any]) -> tuple[object, ...]:
-    """Defaults of the fields that may be left out, the last one first."""
-    count: int = getattr(kind, "LATER", 0)
-    return tuple(field.default for field in reversed(fields(kind)))[:count]
+def _defaults(kind: type[Any]) -> tuple[object, ...]:
+    """Of the fields that may be left out, the last one first."""
+    return tuple(each.default for each in takewhile(lambda each: "added" in each.metadata, reversed(fields(kind))))
 
 
 def _tag(kind: type[Any]) -> str:

@@ -102,6 +102,10 @@ class FrameHeader:
         """Bytes that follow the header."""
         return codecs.payload_bytes(self.codec, self.shape, self.dtype)
 
+    def root_of(self, payload: memoryview) -> bytes:
+        """The ``tile_root`` of bytes that are of this header's shape, dtype and codec."""
+        return tile_root(payload, self.shape, self.dtype, self.codec)
+
 
 @dataclass(frozen=True, slots=True)
 class Ack:

@@ -1,4 +1,4 @@
-"""The schedule ``flow-sync``: what one stage does next, decided from what has arrived.
+"""The schedules ``flow-sync`` and ``flow-async``: what one stage does next, decided from what has arrived.
 
 No table is made beforehand. A stage looks at what is ready and takes the first of:
 
@@ -37,13 +37,20 @@ There is no barrier between stages: the last stage may commit while the first st
 gradients. A stage that has committed can be one step ahead of the stage it sends to, never two, because its
 commit needed that stage's backwards. So inputs of step ``version + 2`` are kept, and later ones are a lie.
 
+In ``flow-async`` most steps are *stale*: their gradient is taken with the weights before the newest, so nothing of them
+waits for the commit before (PipeDream-2BW, Narayanan et al. 2021). When all forwards of step ``version + 1`` are given
+out and step ``version + 2`` is stale, its forwards follow, here and from the stage before, which may then
+send step ``version + 3`` too. Backwards and sums are of step ``version + 1`` alone. Before a stale step no backward
+is split, for no stage waits there; and a commit lets the evaluation of the version that it ends finish first.
+
 The credit bounds what a stage holds, and by that what it sends ahead: at most its credit of forwards, and
 one evaluation's batches, wait at the next stage. ``credits`` gives the number that hides a link's delay.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -99,6 +106,10 @@ class Evaluate:
 Action: TypeAlias = Forward | Backward | Weigh | Commit | Evaluate
 
 
+def _never(step: int) -> bool:
+    return False
+
+
 class FlowStage:
     """The choice machine of one stage.
 
@@ -118,14 +129,16 @@ class FlowStage:
         evaluation_steps: frozenset[int] = frozenset(),
         evaluation_batches: int = 0,
         version: int = 0,
+        stale: Callable[[int], bool] = _never,
     ) -> None:
         """A stage whose loaded weights are of step ``version``.
 
         ``evaluation_steps`` may hold 0, the untrained model. ``credit`` and ``deferral`` may be set anew after a
-        commit. Raises ValueError for numbers of no stage.
+        commit. ``stale`` says which steps are (``ScheduleSpec.stale``); the first one here cannot be.
+        Raises ValueError for numbers of no stage.
         """
         counts = micro_batches > 0 and credit > 0 and deferral >= 0
-        if not (0 <= stage < stages and counts and 0 <= version <= steps):
+        if not (0 <= stage < stages and counts and 0 <= version <= steps) or (version < steps and stale(version + 1)):
             raise ValueError("no such stage: check stage, stages, micro_batches, credit, version and steps")
         self.version = version
         self.steps = steps
@@ -136,8 +149,9 @@ class FlowStage:
         self._forwards = Inbox("micro-batch", micro_batches)
         self._evaluations = Inbox("evaluation batch", evaluation_batches)
         self._evaluation_steps = evaluation_steps if evaluation_batches else frozenset[int]()
-        self._held: set[int] = set()
-        self._ready: deque[int] = deque()
+        self._stale = stale
+        self._held: set[tuple[int, int]] = set()
+        self._ready: defaultdict[int, deque[int]] = defaultdict(deque)
         self._deferred: deque[int] = deque()
         self._summed = 0
         self._went_back = False
@@ -151,7 +165,7 @@ class FlowStage:
     @property
     def held(self) -> int:
         """Micro-batches whose activations are in memory; never more than the credit."""
-        return len(self._held) + len(self._ready)
+        return len(self._held) + sum(map(len, self._ready.values()))
 
     @property
     def done(self) -> bool:
@@ -160,7 +174,8 @@ class FlowStage:
 
     def forward_arrived(self, step: int, micro_batch: int) -> None:
         """The stage before sent a micro-batch's activations."""
-        if self._first or not self.version < step <= min(self.version + 2, self.steps):
+        ahead = self.version + 2 + self._stale(self.version + 3)
+        if self._first or not self.version < step <= min(ahead, self.steps):
             raise ProtocolViolation(f"a forward of step {step} at a stage of version {self.version}")
         self._forwards.add(step, micro_batch)
 
@@ -173,10 +188,10 @@ class FlowStage:
 
     def backward_arrived(self, step: int, micro_batch: int) -> None:
         """The stage after sent the gradient of what we sent it."""
-        if self._last or step != self.version + 1 or micro_batch not in self._held:
+        if (step, micro_batch) not in self._held:
             raise ProtocolViolation(f"nothing here waits for gradient {micro_batch} of step {step}")
-        self._held.remove(micro_batch)
-        self._ready.append(micro_batch)
+        self._held.remove((step, micro_batch))
+        self._ready[step].append(micro_batch)
 
     def choose(self) -> Action | None:
         """What to do now; None until something arrives, or for good once ``done``."""
@@ -203,16 +218,17 @@ class FlowStage:
         return self._forward() if self._went_back else None
 
     def _backward(self) -> Backward | None:
-        if not self._ready:
+        step = self.version + 1
+        if not self._ready[step]:
             return None
         left = self._forwards.size - self._summed - self.deferred
-        split = not self._first and left <= self.deferral
-        micro_batch = self._ready.popleft()
+        split = not self._first and left <= self.deferral and not self._stale(step + 1)
+        micro_batch = self._ready[step].popleft()
         if split:
             self._deferred.append(micro_batch)
         else:
             self._summed += 1
-        return Backward(self.version + 1, micro_batch, split)
+        return Backward(step, micro_batch, split)
 
     def _weigh(self) -> Weigh | None:
         if not self._deferred:
@@ -221,10 +237,11 @@ class FlowStage:
         return Weigh(self.version + 1, self._deferred.popleft())
 
     def _commit(self) -> Commit | None:
-        if self._summed < self._forwards.size:
+        if self._summed < self._forwards.size or self._evaluating:
             return None
         self.version += 1
         self._summed = 0
+        self._ready.pop(self.version, None)
         self._forwards.forget(self.version)
         self._evaluations.forget(self.version - 1)
         self._begin_version()
@@ -237,21 +254,25 @@ class FlowStage:
     def _forward(self) -> Forward | None:
         if self.held >= self.credit or self._evaluating:
             return None
-        micro_batch = self._forwards.take(self.version + 1)
+        step = self.version + 1
+        if self._stale(step + 1) and self._forwards.emptied(step):
+            step += 1
+        micro_batch = self._forwards.take(step)
         if micro_batch is None:
             return None
         if self._last:
-            self._ready.append(micro_batch)
+            self._ready[step].append(micro_batch)
         else:
-            self._held.add(micro_batch)
-        return Forward(self.version + 1, micro_batch)
+            self._held.add((step, micro_batch))
+        return Forward(step, micro_batch)
 
     def _begin_version(self) -> None:
-        """The first stage is nobody's receiver: its inputs are there as soon as the version is."""
+        """The first stage is nobody's receiver: its inputs are there as soon as they may be used."""
         if self._first and self.version in self._evaluation_steps:
             self._evaluations.fill(self.version)
-        if self._first and self.version < self.steps:
-            self._forwards.fill(self.version + 1)
+        for step, stale in ((self.version + 1, False), (self.version + 2, True)):
+            if self._first and step <= self.steps and self._stale(step) == stale:
+                self._forwards.fill(step)
 
 
 def credit_for(*, own: float, away: float, slack: int = 1) -> int:

@@ -10,7 +10,7 @@ from swarmd.protocols.errors import ProtocolViolation
 class Inbox:
     """Numbered items by step: each number from 0 to ``size - 1`` once, given out in the order they came.
 
-    Bounded by the caller, who accepts items of at most two steps and forgets a step that is over.
+    Bounded by the caller, who accepts items of at most three steps and forgets a step that is over.
     """
 
     def __init__(self, what: str, size: int) -> None:

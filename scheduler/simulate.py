@@ -129,6 +129,7 @@ class _Simulation:
             steps=self._pipeline.steps,
             credit=host.node.credit,
             version=version,
+            stale=self._pipeline.stale,
         )
         for step, micro_batch in host.early:
             host.machine.forward_arrived(step, micro_batch)

@@ -16,6 +16,7 @@ from swarmd.protocols.footprint import (
     layer_activations,
     layer_parameters,
     logits_bytes,
+    most_held,
     unit_memory,
 )
 from swarmd.protocols.ids import PeerId
@@ -85,8 +86,8 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
 
 
 def model_profile(spec: JobSpec) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as a step has."""
-    model, batch, held = spec.model, spec.batch, spec.batch.micro_batches
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
+    model, batch, held = spec.model, spec.batch, most_held(spec)
     boundary = boundary_bytes(model, batch)
     return ModelProfile(
         layers=model.num_hidden_layers,
@@ -126,4 +127,4 @@ def _credit(index: int, stage: StagePlan, chosen: Partition, spec: JobSpec) -> i
         round_trip=ASSUMED_ROUND_TRIP,
         period=chosen.bottleneck_seconds,
     )
-    return min(spec.batch.micro_batches, needed)
+    return min(most_held(spec), needed)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId, RunId
-from swarmd.protocols.records import from_value, to_value
+from swarmd.protocols.records import ADDED, from_value, to_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +81,8 @@ class Grown:
     """A record that had one field at first."""
 
     first: int
-    second: int = 0
-    third: bool = False
-
-    LATER: ClassVar[int] = 2
+    second: int = field(default=0, metadata=ADDED)
+    third: bool = field(default=False, metadata=ADDED)
 
 
 @pytest.mark.parametrize(

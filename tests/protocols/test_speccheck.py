@@ -34,6 +34,24 @@ def test_an_honest_spec_passes() -> None:
     check_spec(parse_spec(SPEC.to_bytes()))
 
 
+def test_a_synchronous_spec_has_the_id_that_it_had_before_there_were_others() -> None:
+    assert SPEC.spec_id == "494668e69cfc5545f7596f1cf83a032b90d51f442de7208113a56630ca22c457"
+
+
+def test_an_asynchronous_spec_is_another_one_and_crosses_the_network() -> None:
+    stale = with_field(SPEC, "schedule.async_after", 5)
+    check_spec(stale)
+    assert parse_spec(stale.to_bytes()) == stale
+    assert stale.spec_id != SPEC.spec_id
+
+
+@pytest.mark.parametrize("after", [-1, 2, 10])
+def test_a_peers_stale_steps_begin_after_the_warm_up_and_before_the_end(after: int) -> None:
+    warm = with_field(SPEC, "optimizer.warmup_steps", 3)
+    with pytest.raises(ProtocolViolation, match=rf"schedule.async_after = {after}: "):
+        check_spec(with_field(warm, "schedule.async_after", after))
+
+
 @pytest.mark.parametrize("field", sorted(INTEGERS))
 @pytest.mark.parametrize("value", [-1, -HUGE, HUGE])
 def test_whole_numbers_are_bounded(field: str, value: int) -> None:

@@ -22,11 +22,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.net]
 
 
 async def submit(
-    node: TestNode, folder: Path, *, stages: int, steps: int = 4, codec: str = "raw", subspace: int = 0
+    node: TestNode,
+    folder: Path,
+    *,
+    stages: int,
+    steps: int = 4,
+    codec: str = "raw",
+    mode: str = "flow-sync",
+    subspace: int = 0,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
-    job.write_text(text + f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n')
+    more = f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    if mode == "flow-async":
+        more += "async_after = 2\n"
+    job.write_text(text + more)
     return await node.runs.submit(str(job))
 
 
@@ -100,10 +110,11 @@ async def test_a_flipped_bit_at_one_stage_is_another_file(tmp_path: Path) -> Non
         assert record.weights_sha256 != plain_loop(record, nodes[0], tmp_path / "plain")
 
 
-async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["flow-sync", "flow-async"])
+async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_path: Path, mode: str) -> None:
     async with open_swarm(tmp_path) as swarm:
         nodes = await three(swarm)
-        record = await submit(nodes[0], tmp_path, stages=3, steps=40)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=40, mode=mode)
         await until(lambda: record.checkpoint is not None)
         last = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
         swarm.network.cut(last)
