@@ -3,7 +3,7 @@
     python -m benchmarks.homelinks [--json] [--short] [--stages N] [--up MBIT] [--down MBIT] [--round-trip MS] ...
 
 Root is needed, for the network namespaces. In each round every contender starts anew, warms up, and is timed over some
-whole steps: plain loops on as many cores as there are for the stages, outside the lab; a swarm for each wire of
+whole steps: as many plain loops at once as there are stages, outside the lab; a swarm for each wire of
 ``--wires``; gloo's 1F1B with float32 and with bfloat16 between its stages. The bound of a wire is the lower of
 the plain loops' rate and of what the busiest uplink or downlink can carry.
 """
@@ -39,7 +39,7 @@ def contenders(args: argparse.Namespace, made: Lab, scratch: Path) -> dict[str, 
     """How to start each, by name."""
     homes = [Home(made.address(host), made.enter(host)) for host in range(args.stages)]
     jobs = {wire: _job(args, wire, scratch / f"{number}.toml") for number, wire in enumerate(args.wires)}
-    plain = [["plain", str(next(iter(jobs.values())))]] * min(args.stages, args.cores)
+    plain = [["plain", str(next(iter(jobs.values())))]] * args.stages
     return {
         "ceiling": lambda: yardstick("ceiling", plain, lines=len(plain), root=ROOT),
         **{f"swarmd_{wire}": _swarm(job, args.stages, homes) for wire, job in jobs.items()},

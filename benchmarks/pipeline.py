@@ -2,8 +2,8 @@
 
     python -m benchmarks.pipeline [--json] [--short] [--stages N] [--layers N] [--hidden N] [--micro-batches N] ...
 
-Every part has one thread. As many plain loops at once as there are cores for the stages (the ceiling: what the
-same cores do without a pipeline), a gloo pipeline, and a swarm of one daemon per stage with control plane and TLS
+Every part has one thread. As many plain loops at once as there are stages (the ceiling: what the same cores do without
+a pipeline), a gloo pipeline, and a swarm of one daemon per stage with control plane and TLS
 links take turns of some seconds on the machine; in others' turns a contender stands still (of the swarm, its
 compute processes). Rates are steps over a contender's own time. Ratios are taken within a round of some turns,
 and their medians given.
@@ -88,7 +88,7 @@ def _watch(paths: Paths, run: str, contender: Contender) -> None:
         for snapshot in stream(paths, "watch", run=run, every=0.2):
             ends += [time.monotonic()] * (int(snapshot["run"]["step"]) - len(ends))
             if snapshot["run"]["state"] == "failed":
-                contender.failure = "the run failed; see the events of its coordinator"
+                contender.failure = f"the run failed: {snapshot['run']['reason']}"
 
 
 def _compute(daemon: psutil.Process) -> list[psutil.Process]:
@@ -98,7 +98,7 @@ def _compute(daemon: psutil.Process) -> list[psutil.Process]:
 
 def measure(args: argparse.Namespace, job: Path) -> list[Rates]:
     """Tokens per second of each contender in each round."""
-    plain = [["plain", str(job)]] * min(args.stages, args.cores)
+    plain = [["plain", str(job)]] * args.stages
     meet = ["--of", str(args.stages), "--meet", str(job.parent / "meet")]
     gloo = [["gloo", str(job), "--rank", str(rank), *meet] for rank in range(args.stages)]
     with ExitStack() as stack:
