@@ -24,8 +24,9 @@ from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
+from swarmd.train.parts import PartHead, PartIn, PartOut
 from swarmd.train.split import Deferred, input_first
-from swarmd.train.sums import sums_of
+from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
 
 __all__ = ["Stage", "StageStep", "deterministic"]
@@ -149,7 +150,7 @@ class Stage:
 
     def commit(self, step: int) -> StageStep:
         """Update the weights from the sums of all micro-batches, each counted once."""
-        if step != self.version + 1 or not self._sums.complete:
+        if step != self.version + 1 or not self._sums.complete or self._graphs or self._deferred:
             raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
         norms = tuple((name, self._optimizer.update(step, unit, self._sums)) for name, unit in self.units.items())
         loss = math.fsum(self._losses.values()) if self.last else None
@@ -158,6 +159,26 @@ class Stage:
         self._losses.clear()
         self.version = step
         return StageStep(loss, norms)
+
+    def own_part(self, step: int) -> PartOut:
+        """What this replica of the stage counted of a step, for the other replicas."""
+        self._check_turn(step, 0)
+        counted = tuple(sorted(self._forwarded - self._graphs.keys() - self._deferred.keys()))
+        losses = tuple(self._losses[each] for each in counted) if self.last else ()
+        return PartOut(PartHead(counted, losses), self._exact())
+
+    def open_part(self, step: int, head: PartHead) -> PartIn:
+        """Another replica's part begins to arrive; add its slices, then ``close_part``."""
+        self._check_turn(step, 0)
+        head.check(last=self.last)
+        return PartIn(head, self._exact())
+
+    def close_part(self, part: PartIn) -> None:
+        """A part is whole: its micro-batches count, each once."""
+        if not part.whole:
+            raise ProtocolViolation("a part ended before its last value")
+        self._exact().close(frozenset(part.head.micro_batches))
+        self._losses.update(zip(part.head.micro_batches, part.head.losses, strict=False))
 
     def evaluate(self, batch: int, x: Tensor | None = None) -> Tensor | float:
         """One batch of held-out windows: what the next stage needs, or the last one's sum of token losses."""
@@ -172,6 +193,11 @@ class Stage:
         if self._forwarded:
             raise ProtocolViolation("a snapshot is taken between steps")
         return {name: (unit.weight_bytes(), unit.optimizer_bytes()) for name, unit in self.units.items()}
+
+    def _exact(self) -> ExactSums:
+        if not isinstance(self._sums, ExactSums):
+            raise ProtocolViolation('sum = "ordered" depends on who computed what; replicas need sum = "exact"')
+        return self._sums
 
     def _check_turn(self, step: int, micro_batch: int) -> None:
         if step != self.version + 1:
