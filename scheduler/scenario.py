@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from swarmd.protocols.ids import PeerId
-from swarmd.scheduler.flow import credits
+from swarmd.scheduler.credit import credits
 from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
 from swarmd.scheduler.simulated import Node, Pipeline

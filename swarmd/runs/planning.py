@@ -26,7 +26,7 @@ from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
-from swarmd.scheduler.flow import credits
+from swarmd.scheduler.credit import credits
 from swarmd.scheduler.partition import Partition, StagePlan
 from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
 from swarmd.scheduler.purse import Purse
