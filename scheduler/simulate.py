@@ -152,7 +152,7 @@ class _Simulation:
                 self._send_on(host)
         elif isinstance(action, Backward):
             self._went_back(host, (action.step, action.micro_batch))
-        elif isinstance(action, Commit):
+        else:
             self._committed(host)
         self._kick(host)
 

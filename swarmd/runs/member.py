@@ -199,6 +199,8 @@ class Membership:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
+        if plan.shared:
+            raise Refused("this node takes no part in a run whose stages have replicas")
         here = plan.stages[stage]
         room = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan

@@ -253,6 +253,20 @@ async def test_a_stage_larger_than_what_was_promised_is_refused(tmp_path: Path) 
         assert "of memory" in answer.message
 
 
+async def test_a_plan_whose_stages_have_replicas_is_refused(tmp_path: Path) -> None:
+    async with attacked(tmp_path) as attacker:
+        session = await attacker.accepted()
+        peers = sorted((attacker.node.peer, attacker.me.peer))
+        layers = attacker.spec.model.num_hidden_layers
+        places = tuple(StageAssignment(peer, 0, layers, 1, (), service=1) for peer in peers)
+        plan = Plan(attacker.statement.run, 1, 1, places, None)
+        raw = sign_plan(plan, MAIN.id, attacker.me.peer, attacker.me.sign)
+        await session.send(Assign(raw, peers.index(attacker.node.peer)))
+        answer = await session.receive()
+        assert isinstance(answer, Failed)
+        assert "replicas" in answer.message
+
+
 async def test_too_many_offers_are_declined_unread(tmp_path: Path) -> None:
     async with attacked(tmp_path, accept="self") as attacker:
         reasons = []
