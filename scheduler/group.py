@@ -142,7 +142,7 @@ class ReplicaGroup:
 
     def _whole(self) -> tuple[Word, ...]:
         parts = self._steps[self.version + 1].parts
-        return (Whole(self.version + 1),) if self._full() and parts == self._others else ()
+        return (Whole(self.version + 1),) if self._full() and len(parts) == len(self._others) else ()
 
     def _full(self) -> bool:
         return len(self._steps[self.version + 1].owners) == self._micro_batches

@@ -71,6 +71,7 @@ class ExactSums:
         self._flat = torch.zeros(sum(map(math.prod, shapes.values())), dtype=torch.float64, device=device)
         self._totals = self._pieces(self._flat)
         self._others: Tensor | None = None
+        self._others_totals: dict[str, Tensor] = {}
         self._due = _Due(micro_batches)
         self._limit = EXACT_INTEGERS / micro_batches
 
@@ -114,6 +115,7 @@ class ExactSums:
             raise ProtocolViolation(f"a part has a value that is no sum of {len(micro_batches)} micro-batches")
         if self._others is None:
             self._others = torch.zeros_like(self._flat)
+            self._others_totals = self._pieces(self._others)
         self._others[begin : begin + count].add_(came)
 
     def close(self, micro_batches: Set[int]) -> None:
@@ -125,7 +127,7 @@ class ExactSums:
         """The exact sum, rounded once to float32."""
         total = self._totals[name]
         if self._others is not None:
-            total = total + self._pieces(self._others)[name]
+            total = total + self._others_totals[name]
         return total.to(torch.float32).mul_(1.0 / GRID)
 
     def clear(self) -> None:
