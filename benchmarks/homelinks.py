@@ -25,7 +25,7 @@ if __name__ == "__main__":  # by path, the folder above is not where Python look
 
 from benchmarks.netlab.hosts import Host, LabError, same_hosts
 from benchmarks.netlab.lab import Lab, lab
-from benchmarks.pipeline import JOB, ONE_THREAD, ROOT, STEPS, Rates, swarm
+from benchmarks.pipeline import JOB, ROOT, STEPS, Rates, arguments, settle, show, swarm
 from benchmarks.turns import Contender, yardstick
 from swarmd.cli.demo.swarm import Home
 from swarmd.protocols.codecs import WIRES, payload_bytes
@@ -114,32 +114,19 @@ def measure(args: argparse.Namespace) -> list[Rates]:
 
 def main() -> int:
     """Measure, and print the figures; the last line is one JSON object. 2 where no lab can be made."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    numbers = {"stages": 2, "layers": 8, "hidden": 384, "heads": 6, "feed_forward": 0, "tokens": 256, "sequences": 4,
-               "micro_batches": 32, "rounds": 5, "warm": 2, "measured": 3}  # fmt: skip
-    for name, default in numbers.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    parser = arguments(__doc__, micro_batches=32, rounds=5, warm=2, measured=3)
     for name, value in {"up": 40.0, "down": 100.0, "round_trip": 100.0}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     parser.add_argument("--wires", nargs="+", choices=WIRES, default=["raw", "int8/int4"])
-    parser.add_argument("--no-gloo", action="store_true")
-    parser.add_argument("--short", action="store_true", help="one round of a small model: does it run at all")
-    parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
     args = parser.parse_args()
-    args.cores = len(os.sched_getaffinity(0))
-    if args.short:
-        args.hidden, args.heads, args.tokens, args.micro_batches, args.rounds = 96, 4, 64, 8, 1
-    args.feed_forward = args.feed_forward or args.hidden * 8 // 3 // 32 * 32
-    os.environ.update(ONE_THREAD)
+    settle(args, micro_batches=8)
     load = os.getloadavg()[0]
     try:
         rounds = measure(args)
     except LabError as error:
         print(f"homelinks: {error}", file=sys.stderr)
         return 2
-    if not args.json:
-        for each in rounds:
-            print("  ".join(f"{name} {value:,.0f}" for name, value in each.items()))
+    show(args, rounds)
     print(json.dumps(summary(args, rounds, load)))
     return 0
 

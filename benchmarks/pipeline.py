@@ -73,19 +73,22 @@ def swarm(job: Path, stages: int, homes: Sequence[Home] = ()) -> Iterator[Conten
         ends: list[float] = []
         first = nodes.nodes[0].paths
         run = call(first, "submit", path=str(job), wait=300.0)["run"]
-        threading.Thread(target=_watch, args=(first, run, ends), daemon=True).start()
         daemons = [psutil.Process(node.process.pid) for node in nodes.nodes]
         contender = Contender("swarmd", lambda: [child for daemon in daemons for child in _compute(daemon)], [ends])
+        threading.Thread(target=_watch, args=(first, run, contender), daemon=True).start()
         try:
             yield contender
         finally:
             contender.signal(signal.SIGCONT)
 
 
-def _watch(paths: Paths, run: str, ends: list[float]) -> None:
+def _watch(paths: Paths, run: str, contender: Contender) -> None:
+    (ends,) = contender.ends
     with suppress(SwarmdError):  # the daemon goes away when all is measured
         for snapshot in stream(paths, "watch", run=run, every=0.2):
             ends += [time.monotonic()] * (int(snapshot["run"]["step"]) - len(ends))
+            if snapshot["run"]["state"] == "failed":
+                contender.failure = "the run failed; see the events of its coordinator"
 
 
 def _compute(daemon: psutil.Process) -> list[psutil.Process]:
@@ -142,30 +145,44 @@ def summary(args: argparse.Namespace, rounds: list[Rates], load: tuple[float, fl
     return found | {"load_before": round(load[0], 1), "load_after": round(load[1], 1)}
 
 
-def main() -> None:
-    """Measure, and print the figures; the last line is one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    numbers = {"stages": 2, "layers": 8, "hidden": 384, "heads": 6, "feed_forward": 0, "tokens": 256, "sequences": 4,
-               "micro_batches": 8, "rounds": 5, "turns": 4, "seconds": 4}  # fmt: skip
-    for name, default in numbers.items():
+def arguments(description: str | None, **more: int) -> argparse.ArgumentParser:
+    """Sizes of the model and of a step, and what else every pipeline benchmark asks; ``more`` numbers by name."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = {"stages": 2, "layers": 8, "hidden": 384, "heads": 6, "feed_forward": 0, "tokens": 256, "sequences": 4}
+    for name, default in {**numbers, **more}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--no-gloo", action="store_true")
     parser.add_argument("--short", action="store_true", help="one round of a small model: does it run at all")
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
-    args = parser.parse_args()
+    return parser
+
+
+def settle(args: argparse.Namespace, **short: int) -> None:
+    """Fill in what follows from the rest, with ``short`` sizes where asked; parts started later have one thread."""
     args.cores = len(os.sched_getaffinity(0))
     if args.short:
-        args.hidden, args.heads, args.tokens, args.rounds, args.turns, args.seconds = 96, 4, 64, 1, 2, 2
+        vars(args).update({"hidden": 96, "heads": 4, "tokens": 64, "rounds": 1, **short})
     args.feed_forward = args.feed_forward or args.hidden * 8 // 3 // 32 * 32
     os.environ.update(ONE_THREAD)
+
+
+def show(args: argparse.Namespace, rounds: list[Rates]) -> None:
+    """A line for each round, unless only the JSON object is wanted."""
+    if not args.json:
+        for each in rounds:
+            print("  ".join(f"{name} {value:,.0f}" for name, value in each.items()))
+
+
+def main() -> None:
+    """Measure, and print the figures; the last line is one JSON object."""
+    args = arguments(__doc__, micro_batches=8, rounds=5, turns=4, seconds=4).parse_args()
+    settle(args, turns=2, seconds=2)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         job = Path(scratch) / "job.toml"
         job.write_text(JOB.format(**vars(args), steps=STEPS, wire="raw"))
         rounds = measure(args, job)
-    if not args.json:
-        for each in rounds:
-            print("  ".join(f"{name} {value:,.0f}" for name, value in each.items()))
+    show(args, rounds)
     print(json.dumps(summary(args, rounds, (load, os.getloadavg()[0]))))
 
 

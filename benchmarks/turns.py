@@ -29,14 +29,12 @@ class Contender:
     processes: Callable[[], list[psutil.Process]]
     ends: list[list[float]]
     turns: list[tuple[float, float]] = field(default_factory=list)
+    failure: str = ""
+    """Why it works no more."""
 
     def begin(self) -> None:
-        """Wait until every line of work has done a step, then stop."""
-        deadline = time.monotonic() + START_SECONDS
-        while not all(self.ends):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} did no step in {START_SECONDS:.0f} s")
-            time.sleep(0.05)
+        """Wait until every line of work has done a step, then stop. Raises RuntimeError as ``pace`` does."""
+        self._wait(1, START_SECONDS)
         self.signal(signal.SIGSTOP)
 
     def turn(self, seconds: float) -> None:
@@ -50,15 +48,17 @@ class Contender:
     def pace(self, warm: int, steps: int, patience: float) -> float:
         """Steps per second over the next whole ones, of all lines of work together, undisturbed.
 
-        The first ``warm`` do not count. Raises TimeoutError if one takes longer than ``patience`` seconds.
+        The first ``warm`` do not count. Raises RuntimeError if it fails, or takes over ``patience`` seconds a step.
         """
-        for ends in self.ends:
-            deadline = time.monotonic() + patience * (warm + steps)
-            while len(ends) < warm + steps:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{self.name} did {len(ends)} steps in {patience * (warm + steps):.0f} s")
-                time.sleep(0.05)
+        self._wait(warm + steps, patience * (warm + steps))
         return sum(steps / (ends[warm + steps - 1] - ends[warm - 1]) for ends in self.ends)
+
+    def _wait(self, steps: int, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while (done := min(map(len, self.ends))) < steps:
+            if self.failure or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did {done} steps: {self.failure or f'no more in {patience:.0f} s'}")
+            time.sleep(0.05)
 
     def signal(self, number: signal.Signals) -> None:
         """Send one to all processes."""

@@ -17,6 +17,9 @@ added to it; an odd W has no ``int4``. A block's scale is its largest magnitude 
 two bytes with the range of float32, which gradients of large steps need, and products with the integers are
 exact. A scale below 2^-126 is written as 0, and so are its integers. Nothing but ``raw`` takes a number that is not
 finite, or over 2^127 in magnitude.
+
+A row may end with the id of its token, in 2 or 4 bytes: its codec is then called ``int8+u16``, ``raw+u32`` and so on.
+No job asks for that; frames have it where a model in subspace form needs it.
 """
 
 from __future__ import annotations
@@ -31,7 +34,11 @@ BLOCK = 64
 SCALE_BYTES = 2
 LEVELS = {INT8: 127, INT4: 7}
 """The largest integer of a codec that has scales."""
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8}
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8, "uint8": 1}
+ID_BYTES = {"u16": 2, "u32": 4}
+"""Of a token id."""
+WITH_IDS = {f"{codec}+{ids}": (codec, ids) for codec in CODECS for ids in ID_BYTES}
+"""Codecs of rows that end with a token id: what the row is without it, and the id's width."""
 
 WIRES: dict[str, tuple[str, str]] = {
     "raw": (RAW, RAW),
@@ -53,6 +60,9 @@ def row_bytes(codec: str, width: int, dtype: str = "float32") -> int:
 
     Raises ValueError for an unknown codec or dtype, and for a row the codec has no form for.
     """
+    if codec in WITH_IDS:
+        plain, ids = WITH_IDS[codec]
+        return row_bytes(plain, width, dtype) + ID_BYTES[ids]
     if codec not in CODECS or dtype not in ITEM_BYTES:
         raise ValueError(f"unknown codec {codec!r} or dtype {dtype!r}")
     if codec == RAW:

@@ -1,7 +1,8 @@
 """How large a model is: parameters, and the memory a stage of it needs while training.
 
 Admission and the planner ask the same functions, so a node never accepts a stage that the planner
-believed to be smaller. Figures are bytes of float32 tensors and are meant to be a little too high.
+believed to be smaller. Figures are bytes of float32 tensors and are meant to be a little too high: a model in
+subspace form counts as many numbers as one of full rank.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ def layer_activations(model: ModelSpec, batch: BatchSpec) -> int:
     return FLOAT * (rows + 2 * heads * tokens * batch.sequence_length)
 
 
+def frozen_bytes(model: ModelSpec) -> int:
+    """Bytes that every stage of a model in subspace form holds and never trains: token table and basis."""
+    return FLOAT * model.hidden_size * (model.vocab_size + model.subspace) if model.subspace else 0
+
+
 def boundary_bytes(model: ModelSpec, batch: BatchSpec) -> int:
     """Bytes of one micro-batch's hidden states: what crosses between stages, raw."""
     return FLOAT * model.hidden_size * batch.sequence_length * batch.micro_batch_size
@@ -64,8 +70,14 @@ def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
 
 
 def unit_memory(spec: JobSpec, parameters: int) -> int:
-    """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient."""
-    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT)
+    """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient; a second version's weights."""
+    second = FLOAT if spec.schedule.asynchronous else 0
+    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
+
+
+def most_held(spec: JobSpec) -> int:
+    """The most micro-batches that a stage can be between forward and backward with: all of the steps that are open."""
+    return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
 
 
 def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
@@ -79,6 +91,7 @@ def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
         raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
     total = (end - first) * unit_memory(spec, layer_parameters(model))
     total += held * ((end - first) * layer_activations(model, batch) + 2 * boundary_bytes(model, batch))
+    total += frozen_bytes(model)
     if first == 0:
         total += unit_memory(spec, embedding_parameters(model))
     if end == model.num_hidden_layers:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from swarmd.protocols.budget import Budget, micro_credits
-from swarmd.protocols.jobschema import BY_NAME, Setting
+from swarmd.protocols.jobschema import BY_NAME, FLOW_ASYNC, Setting
 from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable, WireTable
 from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec
 from swarmd.protocols.specrules import is_name
@@ -55,7 +55,7 @@ class Settings:
 def build_job(given: dict[str, Setting], path: str) -> JobFile:
     """A job from its settings. Whether they agree with one another is for ``job_faults`` to say."""
     settings = Settings(given)
-    batch = _batch(settings)
+    batch, optimizer = _batch(settings), _optimizer(settings)
     return JobFile(
         name=settings.get("name", str, _name_from(path)),
         seed=settings.get("seed", int),
@@ -63,8 +63,8 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
         tokenizer=_tokenizer(settings),
         data=_data(settings),
         batch=batch,
-        optimizer=_optimizer(settings),
-        schedule=_schedule(settings, batch),
+        optimizer=optimizer,
+        schedule=_schedule(settings, batch, optimizer),
         numerics=NumericsSpec(
             dtype=settings.get("numerics.dtype", str),
             sum=settings.get("numerics.sum", str),
@@ -90,6 +90,7 @@ def _model(settings: Settings, batch: BatchSpec) -> ModelTable:
         norm_eps=settings.exact("model.norm_eps"),
         rope_theta=settings.exact("model.rope_theta"),
         init_std=settings.exact("model.init_std"),
+        subspace=settings.get("model.subspace", int),
     )
 
 
@@ -131,13 +132,16 @@ def _optimizer(settings: Settings) -> OptimizerSpec:
     )
 
 
-def _schedule(settings: Settings, batch: BatchSpec) -> ScheduleSpec:
-    size = batch.micro_batch_size
+def _schedule(settings: Settings, batch: BatchSpec, optimizer: OptimizerSpec) -> ScheduleSpec:
+    size, steps = batch.micro_batch_size, settings.get("steps", int)
+    usual = max(optimizer.warmup_steps, steps // 2)
+    stale = settings.get("schedule.mode", str) == FLOW_ASYNC
     return ScheduleSpec(
-        steps=settings.get("steps", int),
+        steps=steps,
         eval_every=settings.get("evaluation.every", int),
         eval_windows=settings.get("evaluation.windows", int, -(-USUAL_EVAL_WINDOWS // size) * size),
         checkpoint_every=settings.get("checkpoint.every", int),
+        async_after=settings.get("schedule.async_after", int, usual) if stale else None,
     )
 
 

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from itertools import chain
 
 from swarmd.protocols.codecs import RAW
+from swarmd.protocols.jobschema import FLOW_ASYNC, FLOW_SYNC
 from swarmd.protocols.jobtables import AUTO, DataTable, JobFile, RunTable, WireTable
 from swarmd.protocols.spec import WireSpec
 from swarmd.protocols.specrules import (
     BYTE_VOCABULARY,
     Fault,
+    async_faults,
     batch_faults,
     context_faults,
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.subspacerules import subspace_faults
 from swarmd.protocols.wirerules import boundary_faults, group_count, wire_faults
 
 FROM_CHECKPOINT = (
@@ -37,6 +40,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     """Settings that contradict one another. ``present``: the names that stand in the file."""
     yield from chain(_source_faults(job.data, present), _tokenizer_faults(job, present))
     yield from chain(batch_faults(job.batch), schedule_faults(job.schedule, job.optimizer, job.batch))
+    yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present))
     if job.model.checkpoint is not None:
         yield from _checkpoint_faults(job, present)
         yield from stage_faults(job.run, None)
@@ -44,7 +48,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
             yield from _wire_faults(job.wire, 2)
     else:
         model = job.model.resolved(BYTE_VOCABULARY)
-        yield from chain(model_faults(model), context_faults(model, job.batch))
+        yield from chain(model_faults(model), subspace_faults(model), context_faults(model, job.batch))
         yield from _wire_faults(job.wire, job.model.layers)
         wire = job.wire.resolved(job.model.layers)
         yield from stage_faults(job.run, job.model.layers, wire)
@@ -74,6 +78,12 @@ def _wire_faults(wire: WireTable, layers: int) -> Iterator[Fault]:
         yield from wire_faults(wire.resolved(layers), layers)
     elif wire.boundaries is not None and layers > 1:
         yield from boundary_faults(wire.boundaries, layers)
+
+
+def _mode_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
+    mode, after = "schedule.mode", "schedule.async_after"
+    if after in present and not job.schedule.asynchronous:
+        yield Fault(mode, FLOW_SYNC, f'has no async_after; remove that, or use mode = "{FLOW_ASYNC}"', (mode, after))
 
 
 def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:
@@ -109,3 +119,6 @@ def _checkpoint_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]
             value = getattr(job.model, key)
             shown = float(value) if isinstance(value, str) else value
             yield Fault(name, shown, "the checkpoint decides this; remove it", (name,))
+    if job.model.subspace:
+        problem = "a checkpoint has full rank; remove it, or remove checkpoint and train from seeded weights"
+        yield Fault("model.subspace", job.model.subspace, problem, ("model.subspace",))

@@ -47,6 +47,7 @@ def _choice(name: str, spec: str, default: str | None = None) -> Field:
     return Field(table, key, "text", spec, default, choices=CHOICES[spec])
 
 
+FLOW_SYNC, FLOW_ASYNC = "flow-sync", "flow-async"
 STAGES = Range(1, 512)
 PRICE = Range(0, 10**15)
 
@@ -65,6 +66,7 @@ FIELDS: tuple[Field, ...] = (
     _number("model.norm_eps", "model.rms_norm_eps", 1e-5),
     _number("model.rope_theta", "model.rope_theta", 10000.0),
     _number("model.init_std", "model.initializer_range", 0.02),
+    _whole("model.subspace", "model.subspace", 0),
     Field("model", "tie_word_embeddings", "flag", "", False),
     _choice("tokenizer.kind", "tokenizer.kind"),
     Field("tokenizer", "file", "text", ""),
@@ -91,6 +93,8 @@ FIELDS: tuple[Field, ...] = (
     _whole("numerics.threads", "numerics.threads", 1),
     Field("wire", "codec", "text", "wire.forward", "raw", choices=(*WIRES, "auto")),
     Field("wire", "boundaries", "layers", "wire.boundaries"),
+    Field("schedule", "mode", "text", "", FLOW_SYNC, choices=(FLOW_SYNC, FLOW_ASYNC)),
+    _whole("schedule.async_after", "schedule.async_after"),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
     Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),

@@ -38,6 +38,7 @@ class ModelTable:
     norm_eps: str
     rope_theta: str
     init_std: str
+    subspace: int
 
     def resolved(self, vocabulary: int, weights: BlobHash | None = None) -> ModelSpec:
         """The model, where the tokenizer needs this vocabulary and the file asks for no other."""
@@ -53,6 +54,7 @@ class ModelTable:
             rope_theta=self.rope_theta,
             initializer_range=self.init_std,
             weights=weights,
+            subspace=self.subspace,
         )
 
 

@@ -3,6 +3,9 @@
 A record whose class has a ``TAG`` puts it first: a field that is a union of such classes is read by it.
 Reading is strict: every field must be there, nothing may follow, and each must have exactly its
 declared type. Ranges are checked by the record's own ``__post_init__``, which raises ValueError.
+
+A class may get last fields later without new bytes for old records: marked ``ADDED``, they are left out from the end
+as long as they have their defaults.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import types
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from swarmd.protocols.canonical import Value
@@ -18,6 +22,9 @@ from swarmd.protocols.ids import BlobHash, EntryId, NetworkId, RunId, SpecId, is
 
 T = TypeVar("T")
 
+ADDED = types.MappingProxyType({"added": True})
+"""Metadata of such a field."""
+
 _HASHES: tuple[Any, ...] = (BlobHash, EntryId, NetworkId, RunId, SpecId)
 
 
@@ -25,7 +32,7 @@ def to_value(item: object) -> Value:
     """A record as a canonical tuple."""
     if is_dataclass(item):
         name = _tag(type(item))
-        return (*((name,) if name else ()), *(to_value(getattr(item, field.name)) for field in fields(item)))
+        return (*((name,) if name else ()), *(to_value(part) for part in _parts(item)))
     if isinstance(item, tuple):
         return tuple(to_value(part) for part in cast("tuple[object, ...]", item))
     return cast("Value", item)
@@ -43,16 +50,36 @@ def from_value(kind: type[T], value: Value) -> T:
         value = value[1:]
     elif tag:
         raise ProtocolViolation(f"not a {tag}")
-    if not isinstance(value, tuple) or len(value) != len(hints):
+    added = len(_defaults(cast("Any", kind)))
+    if not isinstance(value, tuple) or not len(hints) - added <= len(value) <= len(hints):
         raise ProtocolViolation(f"{kind.__name__} has {len(hints)} fields")
     parts = {
         name: _read(hint, part, f"{kind.__name__}.{name}")
-        for (name, hint), part in zip(hints.items(), value, strict=True)
+        for (name, hint), part in zip(hints.items(), value, strict=not added)
     }
     try:
-        return kind(**parts)
+        made = kind(**parts)
     except ValueError as error:
         raise ProtocolViolation(f"{kind.__name__}: {error}") from error
+    if added and len(_parts(made)) != len(value):
+        raise ProtocolViolation(f"{kind.__name__} writes out a default that is left out")
+    return made
+
+
+def _parts(item: Any) -> list[object]:  # noqa: ANN401 - any record
+    """A record's values as they are written: without the added fields, from the end, that have their defaults."""
+    parts: list[object] = [getattr(item, each.name) for each in fields(item)]
+    for default in _defaults(cast("Any", type(item))):
+        if parts[-1] != default:
+            break
+        parts.pop()
+    return parts
+
+
+@cache
+def _defaults(kind: type[Any]) -> tuple[object, ...]:
+    """Of the fields that may be left out, the last one first."""
+    return tuple(each.default for each in takewhile(lambda each: "added" in each.metadata, reversed(fields(kind))))
 
 
 def _tag(kind: type[Any]) -> str:

@@ -7,12 +7,12 @@ order and every random number of a run follow from the spec alone; it holds no c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import BlobHash, SpecId, tagged_hash
-from swarmd.protocols.records import from_value, to_value
+from swarmd.protocols.records import ADDED, from_value, to_value
 
 SCHEMA = 1
 MAX_SPEC_BYTES = 1 << 20
@@ -34,11 +34,22 @@ class ModelSpec:
     initializer_range: str = "0.02"
     weights: BlobHash | None = None
     """A checkpoint manifest to start from; None: seeded from the spec id."""
+    subspace: int = field(default=0, metadata=ADDED)
+    """Coefficients per token that every block but the last adds to, and that cross boundaries; 0: hidden states do."""
 
     @property
     def head_dim(self) -> int:
         """Values per attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def boundary_width(self) -> int:
+        """Numbers per token that cross a boundary."""
+        return self.subspace or self.hidden_size
+
+    def is_narrow(self, layer: int) -> bool:
+        """Whether a block adds to the coefficients of a subspace, not to hidden states."""
+        return self.subspace > 0 and layer < self.num_hidden_layers - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +136,25 @@ class ScheduleSpec:
     eval_windows: int
     """Held-out windows of ``sequence_length`` tokens that one evaluation reads, a multiple of micro_batch_size."""
     checkpoint_every: int
+    async_after: int | None = field(default=None, metadata=ADDED)
+    """``flow-async``: so many steps are synchronous first. None: all are, ``flow-sync``."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether there are stale steps."""
+        return self.async_after is not None
+
+    def stale(self, step: int) -> bool:
+        """Whether a step's gradient is taken with the weights before the newest.
+
+        The step after a checkpoint's is not, so that a checkpoint is all that a run needs to go on.
+        """
+        late = self.async_after is not None and self.async_after < step <= self.steps
+        return late and (step - 1) % self.checkpoint_every != 0
+
+    def computed_with(self, step: int) -> int:
+        """The version of the weights that a step's gradient is taken with; the update is of version ``step - 1``."""
+        return step - 1 - self.stale(step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from swarmd.protocols.specrules import (
     NUMBERS,
     TOKENS_PER_SHARD,
     Fault,
+    async_faults,
     batch_faults,
     context_faults,
     is_exact_float,
@@ -32,6 +33,7 @@ from swarmd.protocols.specrules import (
     model_faults,
     schedule_faults,
 )
+from swarmd.protocols.subspacerules import subspace_faults
 from swarmd.protocols.wirerules import wire_faults
 
 __all__ = ["check_spec", "parameter_count", "spec_faults", "stage_memory"]
@@ -50,10 +52,11 @@ def spec_faults(spec: JobSpec) -> Iterator[Fault]:
     if alone:
         yield from alone
         return
-    yield from model_faults(spec.model)
+    yield from chain(model_faults(spec.model), subspace_faults(spec.model))
     yield from batch_faults(spec.batch)
     yield from context_faults(spec.model, spec.batch)
     yield from schedule_faults(spec.schedule, spec.optimizer, spec.batch)
+    yield from async_faults(spec.schedule, spec.optimizer)
     yield from wire_faults(spec.wire, spec.model.num_hidden_layers)
     yield from _tokenizer_faults(spec)
     yield from _shard_faults(spec.data)
@@ -69,8 +72,8 @@ def _form_faults(spec: JobSpec) -> Iterator[Fault]:
 
 def _integer_faults(spec: JobSpec) -> Iterator[Fault]:
     for field, allowed in INTEGERS.items():
-        value: int = attrgetter(field)(spec)
-        if not allowed.holds(value):
+        value: int | None = attrgetter(field)(spec)
+        if value is not None and not allowed.holds(value):
             yield Fault(field, value, f"must be {allowed.words()}")
 
 

@@ -74,6 +74,7 @@ INTEGERS: dict[str, Range] = {
     "model.intermediate_size": Range(1, 1 << 20),
     "model.vocab_size": Range(2, 1 << 22),
     "model.max_position_embeddings": Range(1, 1 << 20),
+    "model.subspace": Range(0, 65_536),
     "batch.sequence_length": Range(1, 1 << 17),
     "batch.micro_batch_size": Range(1, 4096),
     "batch.micro_batches": Range(1, 4096),
@@ -81,6 +82,7 @@ INTEGERS: dict[str, Range] = {
     "schedule.eval_every": Range(1, 10_000_000),
     "schedule.eval_windows": Range(1, 65_536),
     "schedule.checkpoint_every": Range(1, 10_000_000),
+    "schedule.async_after": Range(0, 10_000_000),
     "numerics.threads": Range(1, 64),
 }
 
@@ -189,6 +191,29 @@ def schedule_faults(schedule: ScheduleSpec, optimizer: OptimizerSpec, batch: Bat
             f"must be a multiple of micro_batch_size ({size}); use {use}",
             ("schedule.eval_windows", "batch.micro_batch_size"),
         )
+
+
+def async_faults(schedule: ScheduleSpec, optimizer: OptimizerSpec) -> Iterator[Fault]:
+    """Stale gradients while the learning rate still rises, or a ``flow-async`` without any."""
+    after, warmup, steps = schedule.async_after, optimizer.warmup_steps, schedule.steps
+    field, every = "schedule.async_after", "schedule.checkpoint_every"
+    if after is None or warmup > steps:  # a warm-up longer than the run is a fault of its own
+        return
+    if warmup == steps:
+        problem = f"leaves no step to be asynchronous; use at most {steps - 1}"
+        yield Fault("optimizer.warmup_steps", warmup, problem, ("optimizer.warmup_steps", "schedule.steps", field))
+        return
+    if after < warmup:
+        problem = (
+            f"stale gradients would come while the learning rate still rises; use at least warmup_steps ({warmup})"
+        )
+        yield Fault(field, after, problem, (field, "optimizer.warmup_steps"))
+    if after >= steps:
+        problem = f"leaves none of {steps} steps to be asynchronous; use at most {steps - 1}"
+        yield Fault(field, after, problem, (field, "schedule.steps"))
+    if schedule.checkpoint_every == 1:
+        problem = "the step after a checkpoint is synchronous, so all would be; use at least 2"
+        yield Fault(every, 1, problem, (every, field))
 
 
 def _nearest(allowed: list[int], wish: int) -> str:

@@ -70,7 +70,7 @@ class FrameHeader:
     weight_version: int
     """Optimizer steps behind the weights that made this tensor."""
     codec: str
-    """One of ``codecs.CODECS``."""
+    """One of ``codecs.CODECS``, or of ``codecs.WITH_IDS``."""
     dtype: str
     """Of the tensor before and after the codec; so is ``shape``."""
     shape: tuple[int, ...]
@@ -101,6 +101,10 @@ class FrameHeader:
     def payload_bytes(self) -> int:
         """Bytes that follow the header."""
         return codecs.payload_bytes(self.codec, self.shape, self.dtype)
+
+    def root_of(self, payload: memoryview) -> bytes:
+        """The ``tile_root`` of bytes that are of this header's shape, dtype and codec."""
+        return tile_root(payload, self.shape, self.dtype, self.codec)
 
 
 @dataclass(frozen=True, slots=True)

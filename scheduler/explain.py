@@ -23,7 +23,7 @@ def why_left_out(worker: WorkerProfile, model: ModelProfile, period: float, leas
     uplink = worker.uplink_seconds(model, Place.MIDDLE)
     unit = "layer" if model.group == 1 else f"group of {model.group} layers"
     if not any(worker.fitting_groups(model, place) for place in Place):
-        need = size(model.group * model.layer_bytes)
+        need = size(model.memory(model.group, Place.MIDDLE))
         return f"{name}: its {size(worker.memory_bytes)} of memory hold no {unit} of {need}"
     if uplink > period:
         return f"{name}: its uplink needs {milliseconds(uplink)} a micro-batch"

@@ -1,4 +1,4 @@
-"""The schedule ``flow-sync``: what one stage does next, decided from what has arrived.
+"""The schedules ``flow-sync`` and ``flow-async``: what one stage does next, decided from what has arrived.
 
 No table is made beforehand. A stage looks at what is ready and takes the first of:
 
@@ -41,6 +41,11 @@ A stage that several peers share (decision 13) is one machine at each of them, a
 step's micro-batches, and does not know beforehand how many. It commits when it is told that all replicas together are
 through (``whole``), so it splits no backward: it cannot tell the last ones. The stage that sends to a slow replica may
 be two steps ahead of it, because the others did a whole step meanwhile: inputs of ``version + 3`` are kept too.
+In ``flow-async`` most steps are *stale*: their gradient is taken with the weights before the newest, so nothing of them
+waits for the commit before (PipeDream-2BW, Narayanan et al. 2021). When all forwards of step ``version + 1`` are given
+out and step ``version + 2`` is stale, its forwards follow, here and from the stage before, which may then
+send step ``version + 3`` too. Backwards and sums are of step ``version + 1`` alone. Before a stale step no backward
+is split, for no stage waits there; and a commit lets the evaluation of the version that it ends finish first.
 
 The credit bounds what a stage holds, and by that what it sends ahead: at most its credit of forwards, and
 one evaluation's batches, wait at the next stage. ``scheduler/credit.py`` gives the number that hides a link's delay.
@@ -48,8 +53,8 @@ one evaluation's batches, wait at the next stage. ``scheduler/credit.py`` gives 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -103,6 +108,10 @@ class Evaluate:
 Action: TypeAlias = Forward | Backward | Weigh | Commit | Evaluate
 
 
+def _never(step: int) -> bool:
+    return False
+
+
 class FlowStage:
     """The choice machine of one stage.
 
@@ -122,6 +131,7 @@ class FlowStage:
         evaluation_steps: frozenset[int] = frozenset(),
         evaluation_batches: int = 0,
         version: int = 0,
+        stale: Callable[[int], bool] = _never,
         shared: bool = False,
         dealt: Iterable[int] | None = None,
     ) -> None:
@@ -130,10 +140,11 @@ class FlowStage:
         ``shared``: one of its replicas; a first stage's then has the ``dealt`` micro-batches of each step.
 
         ``evaluation_steps`` may hold 0, the untrained model. ``credit`` and ``deferral`` may be set anew after a
-        commit. Raises ValueError for numbers of no stage.
+        commit. ``stale`` says which steps are (``ScheduleSpec.stale``); the first one here cannot be.
+        Raises ValueError for numbers of no stage.
         """
         counts = micro_batches > 0 and credit > 0 and deferral >= 0
-        if not (0 <= stage < stages and counts and 0 <= version <= steps):
+        if not (0 <= stage < stages and counts and 0 <= version <= steps) or (version < steps and stale(version + 1)):
             raise ValueError("no such stage: check stage, stages, micro_batches, credit, version and steps")
         self.version = version
         self.steps = steps
@@ -146,8 +157,9 @@ class FlowStage:
         self._evaluation_steps = evaluation_steps if evaluation_batches else frozenset[int]()
         self._shared, self._whole = shared, False
         self._dealt = tuple(range(micro_batches) if dealt is None else dealt)
-        self._held: set[int] = set()
-        self._ready: deque[int] = deque()
+        self._stale = stale
+        self._held: set[tuple[int, int]] = set()
+        self._ready: defaultdict[int, deque[int]] = defaultdict(deque)
         self._deferred: deque[int] = deque()
         self._summed = 0
         self._went_back = False
@@ -161,7 +173,7 @@ class FlowStage:
     @property
     def held(self) -> int:
         """Micro-batches whose activations are in memory; never more than the credit."""
-        return len(self._held) + len(self._ready)
+        return len(self._held) + sum(map(len, self._ready.values()))
 
     @property
     def done(self) -> bool:
@@ -170,7 +182,9 @@ class FlowStage:
 
     def forward_arrived(self, step: int, micro_batch: int) -> None:
         """The stage before sent a micro-batch's activations."""
-        if self._first or not self.version < step <= min(self.version + 2 + self._shared, self.steps):
+        ahead = self.version + 2 + self._shared
+        ahead += self._stale(ahead + 1)
+        if self._first or not self.version < step <= min(ahead, self.steps):
             raise ProtocolViolation(f"a forward of step {step} at a stage of version {self.version}")
         self._forwards.add(step, micro_batch)
 
@@ -183,14 +197,15 @@ class FlowStage:
 
     def backward_arrived(self, step: int, micro_batch: int) -> None:
         """The stage after sent the gradient of what we sent it."""
-        if self._last or step != self.version + 1 or micro_batch not in self._held:
+        if (step, micro_batch) not in self._held:
             raise ProtocolViolation(f"nothing here waits for gradient {micro_batch} of step {step}")
-        self._held.remove(micro_batch)
-        self._ready.append(micro_batch)
+        self._held.remove((step, micro_batch))
+        self._ready[step].append(micro_batch)
 
     def whole(self, step: int) -> None:
         """All replicas together are through the micro-batches of a step: commit it."""
-        left = self.held or self._forwards.waiting(step)
+        held = self._ready[step] or any(of == step for of, _ in self._held)
+        left = held or self._forwards.waiting(step)
         if not self._shared or step != self.version + 1 or left or self._whole:
             raise ProtocolViolation(f"step {step} is not whole at a stage of version {self.version}")
         self._whole = True
@@ -221,16 +236,17 @@ class FlowStage:
         return self._forward() if self._went_back else None
 
     def _backward(self) -> Backward | None:
-        if not self._ready:
+        step = self.version + 1
+        if not self._ready[step]:
             return None
         left = self._forwards.size - self._summed - self.deferred
-        split = not (self._first or self._shared) and left <= self.deferral
-        micro_batch = self._ready.popleft()
+        split = not (self._first or self._shared) and left <= self.deferral and not self._stale(step + 1)
+        micro_batch = self._ready[step].popleft()
         if split:
             self._deferred.append(micro_batch)
         else:
             self._summed += 1
-        return Backward(self.version + 1, micro_batch, split)
+        return Backward(step, micro_batch, split)
 
     def _weigh(self) -> Weigh | None:
         if not self._deferred:
@@ -239,11 +255,12 @@ class FlowStage:
         return Weigh(self.version + 1, self._deferred.popleft())
 
     def _commit(self) -> Commit | None:
-        through = self._whole and not self._evaluating if self._shared else self._summed == self._forwards.size
-        if not through:
+        through = self._whole if self._shared else self._summed == self._forwards.size
+        if not through or self._evaluating:
             return None
         self.version += 1
         self._summed, self._whole = 0, False
+        self._ready.pop(self.version, None)
         self._forwards.forget(self.version)
         self._evaluations.forget(self.version - 1)
         self._begin_version()
@@ -256,19 +273,23 @@ class FlowStage:
     def _forward(self) -> Forward | None:
         if self.held >= self.credit or self._evaluating:
             return None
-        micro_batch = self._forwards.take(self.version + 1)
+        step = self.version + 1
+        if self._stale(step + 1) and self._forwards.emptied(step):
+            step += 1
+        micro_batch = self._forwards.take(step)
         if micro_batch is None:
             return None
         if self._last:
-            self._ready.append(micro_batch)
+            self._ready[step].append(micro_batch)
         else:
-            self._held.add(micro_batch)
-        return Forward(self.version + 1, micro_batch)
+            self._held.add((step, micro_batch))
+        return Forward(step, micro_batch)
 
     def _begin_version(self) -> None:
-        """The first stage is nobody's receiver: its inputs are there as soon as the version is."""
+        """The first stage is nobody's receiver: its inputs are there as soon as they may be used."""
         if self._first and self.version in self._evaluation_steps:
             self._evaluations.fill(self.version)
-        if self._first and self.version < self.steps:
-            for micro_batch in self._dealt:
-                self._forwards.add(self.version + 1, micro_batch)
+        for step, stale in ((self.version + 1, False), (self.version + 2, True)):
+            if self._first and step <= self.steps and self._stale(step) == stale:
+                for micro_batch in self._dealt:
+                    self._forwards.add(step, micro_batch)

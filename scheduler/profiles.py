@@ -42,6 +42,8 @@ class ModelProfile:
     """A micro-batch's activations on the wire."""
     gradient_bytes: int | None = None
     """Their gradients on the wire; None: as many."""
+    stage_bytes: int = 0
+    """Memory that a stage needs whatever its layers."""
     group: int = 1
     """Layers between two places where stages may be cut; the last group may be shorter."""
 
@@ -74,7 +76,8 @@ class ModelProfile:
 
     def memory(self, layers: int, place: Place) -> int:
         """Bytes that a stage of so many layers needs."""
-        return layers * self.layer_bytes + place.embeds * self.embed_bytes + place.heads * self.head_bytes
+        ends = place.embeds * self.embed_bytes + place.heads * self.head_bytes
+        return layers * self.layer_bytes + ends + self.stage_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

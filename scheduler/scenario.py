@@ -33,6 +33,7 @@ def pipeline_of(
     steps: int,
     round_trip: RoundTrip,
     downlinks: Mapping[PeerId, float] | None = None,
+    asynchronous: bool = False,
 ) -> Pipeline:
     """The pipeline of a plan, with the credits that hide its links' delays, as far as a step has micro-batches.
 
@@ -44,6 +45,7 @@ def pipeline_of(
         steps=steps,
         forward_bytes=model.boundary_bytes,
         backward_bytes=model.boundary_bytes if model.gradient_bytes is None else model.gradient_bytes,
+        asynchronous=asynchronous,
     )
     crossing = [_mean_round_trip(a, b, round_trip) for a, b in pairwise(stages)]
     credited = tuple(
@@ -81,7 +83,7 @@ def _credit(pipeline: Pipeline, index: int, node: Node, crossing: Sequence[float
     service, period = pipeline.service(index, node), max(map(pipeline.period, range(count)))
     share = pipeline.period(index) / service if service else 1.0
     if not period or not share:
-        return 1 if service else pipeline.micro_batches
+        return 1 if service else pipeline.most_held
     onward = pipeline.stages[index:]
     computing = _mean([_mean([each.compute for each in nodes]) for nodes in onward])
     sending = [
@@ -97,7 +99,7 @@ def _credit(pipeline: Pipeline, index: int, node: Node, crossing: Sequence[float
         round_trip=_mean(crossing[index:]),
         period=period / share,
     )
-    return min(pipeline.micro_batches, needed)
+    return min(pipeline.most_held, needed)
 
 
 def _mean_round_trip(before: PlannedStage, after: PlannedStage, round_trip: RoundTrip) -> float:

@@ -124,6 +124,7 @@ class _Simulation:
             micro_batches=self._pipeline.micro_batches,
             steps=self._pipeline.steps,
             credit=host.node.credit,
+            stale=self._pipeline.stale,
             shared=self._shared[host.stage],
             dealt=[each for each, number in enumerate(dealt) if number == host.number],
         )

@@ -60,6 +60,8 @@ class Pipeline:
     """Of one micro-batch's activations between two stages."""
     backward_bytes: int
     """Of one micro-batch's gradient between two stages."""
+    asynchronous: bool = False
+    """``flow-async``, all steps but the first; not with replicas, which commit together."""
 
     def __post_init__(self) -> None:
         names = [node.name for stage in self.stages for node in stage]
@@ -69,8 +71,19 @@ class Pipeline:
             raise ValueError(f"1 to {MAX_MICRO_BATCHES} micro-batches and 1 to {MAX_STEPS} steps can be simulated")
         if len(self.stages) * self.steps * self.micro_batches > MAX_MESSAGES:
             raise ValueError(f"stages x steps x micro-batches is over {MAX_MESSAGES:,}: simulate fewer steps")
+        if self.asynchronous and len(names) > len(self.stages):
+            raise ValueError("replicas commit together: a pipeline that has any is not asynchronous")
         if min(self.forward_bytes, self.backward_bytes) < 0:
             raise ValueError("a message has no negative size")
+
+    @property
+    def most_held(self) -> int:
+        """The most micro-batches that a node can hold: all of the steps that are open."""
+        return self.micro_batches * (2 if self.asynchronous else 1)
+
+    def stale(self, step: int) -> bool:
+        """Whether a step computes with the weights before the newest."""
+        return self.asynchronous and step > 1
 
     def uplink_seconds(self, stage: int, node: Node) -> float:
         """Seconds that a node of this stage sends for one micro-batch: activations on, gradients back."""

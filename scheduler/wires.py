@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from swarmd.protocols.codecs import RAW, WIRES, payload_bytes, row_bytes, wire_name
+from swarmd.protocols.boundary import frame_bytes, token_bytes
+from swarmd.protocols.codecs import RAW, WIRES, wire_name
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.jobtables import AUTO, RunTable, WireTable
-from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.spec import JobSpec, WireSpec
+from swarmd.protocols.subspacerules import subspace_words
+from swarmd.protocols.tensors import Direction
 from swarmd.protocols.wirerules import group_count, group_of
 from swarmd.protocols.work import backward_operations, forward_operations
 from swarmd.scheduler.explain import milliseconds
@@ -58,16 +61,20 @@ def choose_wire(spec: JobSpec, table: WireTable, run: RunTable, peers: Sequence[
 
 
 def wire_words(spec: JobSpec) -> str:
-    """What a resolved spec's wire is, for people."""
-    wire, width = spec.wire, spec.model.hidden_size
-    there, back = row_bytes(wire.forward, width), row_bytes(wire.backward, width)
-    carried = f"{there:,} bytes a token there, {back:,} back"
+    """What a resolved spec's wire is, for people; with the subspace that it carries, if there is one."""
+    there, back = token_bytes(spec, Direction.FORWARD), token_bytes(spec, Direction.BACKWARD)
+    name = wire_name(spec.wire.forward, spec.wire.backward)
+    words = f"wire {name}: {there:,} bytes a token there, {back:,} back; {_places(spec.wire)}"
+    return "; ".join(filter(None, (words, subspace_words(spec.model))))
+
+
+def _places(wire: WireSpec) -> str:
     if not wire.boundaries:
-        return f"wire {wire.forward}: {carried}; stages may be cut anywhere"
+        return "stages may be cut anywhere"
     places = f"{len(wire.boundaries)} boundaries" if len(wire.boundaries) > 1 else "one boundary"
     group = group_of(wire)
     apart = f"every {group} layers" if group > 1 else "every layer"
-    return f"wire {wire_name(wire.forward, wire.backward)}: {carried}; {places}, {apart}"
+    return f"{places}, {apart}"
 
 
 def settled(spec: JobSpec, table: WireTable, run: RunTable, peers: Sequence[Declared]) -> tuple[JobSpec, str]:
@@ -95,7 +102,7 @@ def _fitting(spec: JobSpec, team: Sequence[Declared], slowest: Declared) -> Wire
 
 
 def _sent(spec: JobSpec, name: str, stages: int) -> int:
-    batch = spec.batch
-    shape = (batch.micro_batch_size, batch.sequence_length, spec.model.hidden_size)
-    there, back = (payload_bytes(codec, shape) for codec in WIRES[name])
+    forward, backward = WIRES[name]
+    wired = replace(spec, wire=WireSpec(forward=forward, backward=backward))
+    there, back = (frame_bytes(wired, direction) for direction in (Direction.FORWARD, Direction.BACKWARD))
     return there + back if stages > 2 else max(there, back)

@@ -17,8 +17,8 @@ from swarmd.protocols.ledger.receipts import LinkReceipt, SignedReceipt
 
 LEFT, RIGHT = 0, 1
 """The ends of a boundary: the stage before it and the stage after it."""
-AHEAD = 2
-"""Steps beyond the last one committed of which a stage can have received something."""
+AHEAD = 3
+"""Steps beyond the last one committed of which a stage can have received something (``swarmd.scheduler.flow``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swarmd.protocols.codecs import payload_bytes
-from swarmd.protocols.spec import JobSpec, WireSpec
+from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction
 
 SLOTS_PER_POOL = 4
@@ -47,17 +47,6 @@ class SlotLayout:
         return 3 * SLOTS_PER_POOL
 
 
-def boundary_shape(spec: JobSpec) -> tuple[int, int, int]:
-    """Shape of a boundary tensor: sequences, tokens, hidden size."""
-    return (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
-
-
-def codec_of(wire: WireSpec, direction: int) -> str:
-    """The codec of what crosses a boundary in a direction: gradients have one, all else the other."""
-    return wire.backward if direction == Direction.BACKWARD else wire.forward
-
-
 def layout_of(spec: JobSpec) -> SlotLayout:
-    """The layout for a run: a slot holds either codec's tensor."""
-    shape = boundary_shape(spec)
-    return SlotLayout(max(payload_bytes(codec, shape) for codec in (spec.wire.forward, spec.wire.backward)))
+    """The layout for a run: a slot holds the tensor of any direction."""
+    return SlotLayout(max(frame_bytes(spec, direction) for direction in Direction))

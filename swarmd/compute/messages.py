@@ -58,6 +58,13 @@ class Sent:
     slots: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint was taken over, and what is older was deleted."""
+
+    step: int
+
+
 # --- from the compute process
 
 
@@ -145,7 +152,7 @@ class Broken:
     message: str
 
 
-TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Arrived, Sent)
+TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Arrived, Sent, Kept)
 FROM_WORKER: tuple[type[object], ...] = (
     Timed,
     Loaded,

@@ -10,7 +10,7 @@ from swarmd.blobs import BlobStore
 from swarmd.compute.layout import layout_of
 from swarmd.protocols.checkpoint import MAX_CHECKPOINT_BYTES, Checkpoint, parse_checkpoint
 from swarmd.protocols.errors import ProtocolViolation, Refused
-from swarmd.protocols.footprint import stage_memory
+from swarmd.protocols.footprint import most_held, stage_memory
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement, StageAssignment
@@ -70,7 +70,7 @@ def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment
 
     Raises Refused when there is not so much.
     """
-    least, free = min(stage.credit, spec.batch.micro_batches), free_memory(deps, lease)
+    least, free = min(stage.credit, most_held(spec)), free_memory(deps, lease)
     if (needed := _stage_bytes(spec, stage, least)) > free:
         raise Refused(
             f"layers {stage.first} to {stage.end - 1} need {size(needed)} of memory, and {size(free)} are free"
@@ -83,7 +83,7 @@ def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment
 
 def _useful_room(spec: JobSpec, stage: StageAssignment, index: int) -> int:
     """Twice the planned credit; behind the first stage, a deferral that fills a fast link's wait and some more."""
-    most = spec.batch.micro_batches
+    most = most_held(spec)
     return max(min(most, 2 * stage.credit), 2 * min(most, 3 * index + stage.credit) if index else 0)
 
 

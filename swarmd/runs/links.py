@@ -17,11 +17,12 @@ from itertools import chain
 
 import trio
 
-from swarmd.compute.layout import boundary_shape, codec_of, layout_of
+from swarmd.compute.layout import layout_of
 from swarmd.compute.memory import SlotPool, SlotReturns
 from swarmd.compute.messages import Arrived, Outgoing, Sent
 from swarmd.compute.process import Compute
 from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
+from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.messages import LinkTicket, OpenLink
@@ -109,7 +110,7 @@ class StageLinks:
         self._deps, self._compute, self._plan = deps, compute, plan
         self._nursery, self._broken, self._note = nursery, broken, note
         layout = layout_of(spec)
-        self._slot_bytes, self._shape, self._wire = layout.slot_bytes, boundary_shape(spec), spec.wire
+        self._slot_bytes, self._shape, self._spec = layout.slot_bytes, boundary_shape(spec), spec
         self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
         self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
         self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at), note) for at in self._neighbours}
@@ -172,7 +173,7 @@ class StageLinks:
                 plan.number,
                 boundary,
             )
-            codec = codec_of(self._wire, key.direction)
+            codec = frame_codec(self._spec, key.direction)
             form = (header.codec, header.dtype, header.shape) == (codec, "float32", self._shape)
             return named and form and key.direction in directions
 

@@ -261,6 +261,7 @@ class Membership:
                     await self._session.send(Evaluated(step, loss))
                 case compute.Stored(step, units):
                     await self._keep(units)
+                    await self._tell(await self._computer(), compute.Kept(step))
                     await self._session.send(Checkpointed(step, units))
                 case compute.Done(version):
                     self._finished = True

@@ -7,21 +7,23 @@ from types import MappingProxyType
 
 import trio
 
-from swarmd.compute.layout import boundary_shape
-from swarmd.protocols.codecs import payload_bytes
+from swarmd.protocols.boundary import frame_bytes
 from swarmd.protocols.footprint import (
     boundary_bytes,
     embedding_parameters,
+    frozen_bytes,
     head_parameters,
     layer_activations,
     layer_parameters,
     logits_bytes,
+    most_held,
     unit_memory,
 )
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
+from swarmd.protocols.tensors import Direction
 from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
@@ -84,8 +86,8 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
 
 
 def model_profile(spec: JobSpec) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as a step has."""
-    model, batch, held = spec.model, spec.batch, spec.batch.micro_batches
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
+    model, batch, held = spec.model, spec.batch, most_held(spec)
     boundary = boundary_bytes(model, batch)
     return ModelProfile(
         layers=model.num_hidden_layers,
@@ -93,8 +95,9 @@ def model_profile(spec: JobSpec) -> ModelProfile:
         + held * (layer_activations(model, batch) + 2 * boundary),
         embed_bytes=unit_memory(spec, embedding_parameters(model)),
         head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
-        boundary_bytes=payload_bytes(spec.wire.forward, boundary_shape(spec)),
-        gradient_bytes=payload_bytes(spec.wire.backward, boundary_shape(spec)),
+        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
+        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
+        stage_bytes=frozen_bytes(model),
         group=group_of(spec.wire),
     )
 
@@ -124,4 +127,4 @@ def _credit(index: int, stage: StagePlan, chosen: Partition, spec: JobSpec) -> i
         round_trip=ASSUMED_ROUND_TRIP,
         period=chosen.bottleneck_seconds,
     )
-    return min(spec.batch.micro_batches, needed)
+    return min(most_held(spec), needed)

@@ -73,6 +73,7 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
         steps=_steps(spec, len(chosen.stages)),
         round_trip=round_trip,
         downlinks={identity: peer.downlink for identity, peer in known.items()},
+        asynchronous=spec.schedule.asynchronous and not replicas,
     )
 
     def one_way(a: str, b: str) -> float:

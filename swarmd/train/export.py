@@ -6,7 +6,8 @@
     eval.json, eval_tokens.bin                the held-out loss, and the tokens it was taken over
     metrics.jsonl                             one line a step
 
-The same weights give the same bytes of model.safetensors.
+The same weights give the same bytes of model.safetensors. A model in subspace form is written as the plain Llama that
+gives the same logits, to rounding.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from swarmd.blobs import BlobStore
 from swarmd.protocols.errors import StateError, UsageError
 from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import read_weights
+from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches
 from swarmd.train.folder import EVAL, MODEL, SPEC, evaluate_model, open_model, write_eval_tokens
 from swarmd.train.model import config_json
+from swarmd.train.subspace import open_subspace
 from swarmd.train.tokenizer import write_tokenizer
 
 METRICS = "metrics.jsonl"
@@ -73,7 +77,12 @@ def write_model(spec: JobSpec, units: Mapping[str, bytes], blobs: BlobStore, fol
 
     ``units`` holds each unit's weights as safetensors. Raises ProtocolViolation for other tensors.
     """
-    tensors = {name: x for unit, raw in units.items() for name, x in read_weights(spec, unit, raw).items()}
+    deterministic(spec)
+    subspace = open_subspace(spec, torch.device("cpu"))
+    tensors: dict[str, torch.Tensor] = {}
+    for unit, raw in units.items():
+        weights = read_weights(spec, unit, raw)
+        tensors |= weights if subspace is None else subspace.full_rank(spec.model, unit, weights)
     save_file(tensors, folder / MODEL, metadata={"format": "pt"})
     _write_json(folder / "config.json", config_json(spec.model))
     write_tokenizer(spec, blobs, folder)

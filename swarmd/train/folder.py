@@ -18,8 +18,9 @@ from swarmd.protocols.errors import NotFound, ProtocolViolation, StateError
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, held_out_loss
-from swarmd.train.model import Model
+from swarmd.train.model import PLAIN, Model
 from swarmd.train.shards import DTYPES
+from swarmd.train.subspace import without_subspace
 from swarmd.train.units import stage_units, unit_shapes
 
 MODEL = "model.safetensors"
@@ -66,12 +67,14 @@ class StoredBatches:
 def open_model(folder: Path) -> tuple[JobSpec, Model]:
     """The spec and the model in a folder, on the CPU; sets this process up for the spec's numerics.
 
+    Of a spec in subspace form a folder holds the plain Llama, which has no boundaries.
     Raises NotFound or StateError for a folder that is incomplete or damaged.
     """
     spec = _spec(folder)
     deterministic(spec)
     names = stage_units(spec.model, 0, spec.model.num_hidden_layers)
-    shapes = {unit: unit_shapes(spec.model, unit) for unit in names}
+    sizes = without_subspace(spec.model)
+    shapes = {unit: unit_shapes(sizes, unit) for unit in names}
     try:
         tensors = load_file(folder / MODEL)
     except FileNotFoundError:
@@ -84,7 +87,7 @@ def open_model(folder: Path) -> tuple[JobSpec, Model]:
         raise StateError(f"{folder / MODEL} does not fit {SPEC} beside it", hint="export the model again")
     # Copies: what a file was mapped to may lie anywhere, and alignment changes the bits of matrix products.
     units = {unit: {name: tensors[name].clone() for name in names} for unit, names in shapes.items()}
-    return spec, Model(spec.model, units, spec.wire)
+    return spec, Model(sizes, units, PLAIN if spec.model.subspace else spec.wire)
 
 
 def evaluate_model(spec: JobSpec, model: Model, folder: Path) -> Evaluation:

@@ -8,14 +8,17 @@ B sequences, T tokens, D = hidden size, H query heads, K key-value heads, E = va
 RMSNorm: Zhang & Sennrich 2019. Rotary embedding: Su et al. 2021, in Hugging Face's half-split form, so the
 weights open in ``transformers``. SwiGLU: Shazeer 2020. Grouped-query attention: Ainslie et al. 2023.
 
+In subspace form (``swarmd.train.subspace``) every block but the last reads hidden states that are lifted from
+coefficients c_BTK, and adds to c.
+
 Attention is matrix products and a softmax over the whole T x T square. A fused kernel would need less memory,
 but which one torch picks, and how it splits its sums, depends on more than shapes; these products do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -25,50 +28,80 @@ from torch import Tensor
 from swarmd.protocols.checkpoint import EMBED, HEAD, layer_unit
 from swarmd.protocols.spec import ModelSpec, WireSpec
 from swarmd.train.codecs import cross
+from swarmd.train.subspace import Subspace
+from swarmd.train.units import TABLE
 
 Weights = Mapping[str, Tensor]
+Lift = Callable[[Tensor], Tensor]
 PLAIN = WireSpec()
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 class Model:
     """Consecutive units of a decoder. Called with what enters the first, it gives what leaves the last."""
 
-    def __init__(self, spec: ModelSpec, weights: Mapping[str, Weights], wire: WireSpec = PLAIN) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Weights],
+        wire: WireSpec = PLAIN,
+        subspace: Subspace | None = None,
+    ) -> None:
         """``weights`` holds each unit's parameters by their full names, units in the order of the data.
 
         What passes one of the wire's boundaries between two units goes through its codecs, forward and back.
+        ``subspace`` is that of a spec in subspace form.
         """
         self.spec = spec
         self.weights = weights
+        self._subspace = subspace
+        self._last = layer_unit(spec.num_hidden_layers - 1)
         self._wire = wire
         self._crossed = {layer_unit(layer) for layer in wire.boundaries} - set(list(weights)[:1])
         self.parameters = {name: tensor for unit in weights.values() for name, tensor in unit.items()}
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
         """Token ids [B, T] int64 if the first unit is the embedding, else hidden states [B, T, D] float32.
 
-        Gives hidden states, or logits [B, T, V] if the last unit is the head.
+        Gives hidden states, or logits [B, T, V] if the last unit is the head. In subspace form coefficients
+        [B, T, K] come and go instead of hidden states; if they come, ``ids`` are their tokens.
         """
         for unit, weights in self.weights.items():
             if unit in self._crossed:
                 x = cross(self._wire, x)
             if unit == EMBED:
-                x = F.embedding(x, weights["model.embed_tokens.weight"])
+                ids, x = x, F.embedding(x, weights[TABLE])
             elif unit == HEAD:
                 x = F.linear(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"])
             else:
-                x = block(x, weights, f"model.{unit}", self.spec)
+                x = self._block(unit, weights, x, ids)
         return x
 
+    def _block(self, unit: str, weights: Weights, x: Tensor, ids: Tensor | None) -> Tensor:
+        lift: Lift = _as_it_is
+        if self._subspace is not None and ids is not None:
+            lift = partial(self._subspace.lift, ids=ids)
+        if unit == self._last:
+            return block(lift(x), weights, f"model.{unit}", self.spec)
+        return block(x, weights, f"model.{unit}", self.spec, lift)
 
-def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
-    """One decoder block, [B, T, D] to [B, T, D]; its parameters' names begin with ``at``."""
-    x = x + attention(_norm(x, weights[f"{at}.input_layernorm.weight"], spec), weights, f"{at}.self_attn", spec)
-    return x + swiglu(_norm(x, weights[f"{at}.post_attention_layernorm.weight"], spec), weights, f"{at}.mlp")
+
+def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec, lift: Lift = _as_it_is) -> Tensor:
+    """One decoder block, [B, T, D] to [B, T, D]; its parameters' names begin with ``at``.
+
+    A narrow one takes and gives coefficients [B, T, K], of which ``lift`` makes hidden states.
+    """
+    entered = _norm(lift(x), weights[f"{at}.input_layernorm.weight"], spec)
+    x = x + attention(entered, weights, f"{at}.self_attn", spec)
+    between = _norm(lift(x), weights[f"{at}.post_attention_layernorm.weight"], spec)
+    return x + swiglu(between, weights, f"{at}.mlp")
 
 
 def attention(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
-    """Causal grouped-query attention, [B, T, D] to [B, T, D]."""
+    """Causal grouped-query attention, [B, T, D] to [B, T, D], or to [B, T, K] in a narrow block."""
     batch, length, _ = x.shape
     heads, keys, size = spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim
     groups = heads // keys
@@ -88,7 +121,7 @@ def attention(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
 
 
 def swiglu(x: Tensor, weights: Weights, at: str) -> Tensor:
-    """The gated feed-forward part of a block, [B, T, D] to [B, T, D]."""
+    """The gated feed-forward part of a block, [B, T, D] to [B, T, D], or to [B, T, K] in a narrow one."""
     gate, up = F.linear(x, weights[f"{at}.gate_proj.weight"]), F.linear(x, weights[f"{at}.up_proj.weight"])
     return F.linear(F.silu(gate) * up, weights[f"{at}.down_proj.weight"])
 

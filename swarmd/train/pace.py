@@ -29,16 +29,17 @@ class Pace:
     deferral, and never for both.
     """
 
-    def __init__(self, *, stage: int, stages: int, micro_batches: int, credit: int, room: int) -> None:
+    def __init__(self, *, stage: int, stages: int, most: int, credit: int, room: int) -> None:
+        """``most``: the micro-batches that can be held at all (``most_held``)."""
         room = max(room, credit)
-        self._most = min(room, micro_batches)
-        self._most_deferred = min(room // 2, micro_batches) if stage else 0
+        self._most = min(room, most)
+        self._most_deferred = min(room // 2, most) if stage else 0
         self._last = stage == stages - 1
         self.credit = self._planned = min(credit, self._most)
         self.deferral = min(self._most_deferred, WEIGHTS_PER_STAGE * stage + 1)
         self._forward = self._backward = self._weights = self._away = inf
         self._gap = 0.0
-        self._left: dict[int, float] = {}
+        self._left: dict[tuple[int, int], float] = {}
         self._ended: float | None = None
         self._step = 0
         self._credits: deque[int] = deque(maxlen=STEPS)
@@ -46,18 +47,18 @@ class Pace:
 
     def arrived(self, direction: int, step: int, micro_batch: int, at: float) -> None:
         """A frame came. A step's first forward comes when all of the step before have gone back from here."""
-        if direction == Direction.BACKWARD and micro_batch in self._left:
-            self._away = min(self._away, at - self._left.pop(micro_batch))
+        if direction == Direction.BACKWARD and (step, micro_batch) in self._left:
+            self._away = min(self._away, at - self._left.pop((step, micro_batch)))
         elif direction == Direction.FORWARD and step > self._step:
             self._step = step
             if self._ended is not None:
                 self._gap = max(0.0, at - self._ended)
 
-    def forward(self, micro_batch: int, began: float, ended: float) -> None:
+    def forward(self, step: int, micro_batch: int, began: float, ended: float) -> None:
         """A forward pass was computed."""
         self._forward = min(self._forward, ended - began)
         if not self._last:
-            self._left[micro_batch] = ended
+            self._left[step, micro_batch] = ended
 
     def backward(self, began: float, ended: float, *, split: bool) -> None:
         """A backward pass was computed, or its first part."""
@@ -80,4 +81,3 @@ class Pace:
             self._deferrals.append(deferral_for(gap=self._gap, weights=weights))
             self.deferral = min(self._most_deferred, min(self._deferrals))
         self._forward = self._backward = self._weights = self._away = inf
-        self._left.clear()

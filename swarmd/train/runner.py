@@ -16,6 +16,7 @@ from swarmd.blobs import BlobStore
 from swarmd.compute.messages import Load, Scored, Stepped, Stored, Work
 from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.footprint import most_held
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
@@ -36,6 +37,10 @@ class Outlet(Protocol):
         """Tell the daemon."""
         ...
 
+    def make_room(self) -> None:
+        """Return when another checkpoint may be written; earlier ones are on the same disk."""
+        ...
+
 
 class StageRunner:
     """Runs one stage of one plan from its first version to the last step."""
@@ -48,7 +53,7 @@ class StageRunner:
         self._pace = Pace(
             stage=load.stage,
             stages=load.stages,
-            micro_batches=spec.batch.micro_batches,
+            most=most_held(spec),
             credit=load.credit,
             room=load.room,
         )
@@ -121,11 +126,11 @@ class StageRunner:
         began = time.perf_counter()
         result = self._stage.forward(step, index, self._inputs.pop((Direction.FORWARD, step, index), None))
         ended = time.perf_counter()
-        self._pace.forward(index, began, ended)
+        self._pace.forward(step, index, began, ended)
         self._forward_ns += int((ended - began) * 1e9)
         self._forwards += 1
         if result is not None:
-            outlet.tensor(Direction.FORWARD, step, index, step - 1, result)
+            outlet.tensor(Direction.FORWARD, step, index, self._spec.schedule.computed_with(step), result)
 
     def _backward(self, step: int, index: int, split: bool, outlet: Outlet) -> None:
         began = time.perf_counter()
@@ -135,7 +140,7 @@ class StageRunner:
         self._pace.backward(began, ended, split=split)
         self._backward_ns += int((ended - began) * 1e9)
         if result is not None:
-            outlet.tensor(Direction.BACKWARD, step, index, step - 1, result)
+            outlet.tensor(Direction.BACKWARD, step, index, self._spec.schedule.computed_with(step), result)
 
     def _weigh(self, step: int, index: int) -> None:
         began = time.perf_counter()
@@ -166,6 +171,7 @@ class StageRunner:
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
         outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:
+            outlet.make_room()
             outlet.report(Stored(step, self._store()))
 
     def _refresh(self) -> None:
@@ -190,6 +196,7 @@ def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
         evaluation_steps=frozenset(due if version == 0 else due - {version}),
         evaluation_batches=evaluation_batches(spec),
         version=version,
+        stale=spec.schedule.stale,
     )
 
 

@@ -1,7 +1,8 @@
 """A stage of the pipeline: some layers, their optimizer, and what backward still needs.
 
 A stage computes what it is told, when it is told: the schedule is not its business. Whatever order the
-micro-batches come in, the weights after a step have the bits that ``loop.train`` gives them.
+micro-batches come in, the weights after a step have the bits that ``loop.train`` gives them. Backward
+goes over the weights that its forward used.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from swarmd.gpu.devices import resolve
 from swarmd.protocols.checkpoint import Checkpoint
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import JobSpec
-from swarmd.train.checkpoint import Read, open_units
-from swarmd.train.codecs import decode, encode, wire_dtype, wire_shape
+from swarmd.train.checkpoint import Read, Unit, open_units
+from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
-from swarmd.train.optim import AdamW
 from swarmd.train.parts import PartHead, PartIn, PartOut
 from swarmd.train.split import Deferred, input_first
 from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
+from swarmd.train.versions import Versions
 
 __all__ = ["Stage", "StageStep", "deterministic"]
 
@@ -46,18 +47,20 @@ class StageStep:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """The two ends of what one forward recorded."""
+    """The two ends of what one forward recorded, and the weights between them."""
 
     entered: Tensor
     left: Tensor
+    model: Model
 
 
 class Stage:
     """Layers [first, end), with the embedding before layer 0 and the head after the last layer.
 
-    Hidden states and their gradients come and go on the CPU as they are on the wire: float32 [B, T, D] for
-    ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0. ``version``
-    is the number of steps in the weights; only step ``version + 1`` may be computed.
+    Hidden states and their gradients come and go on the CPU as they are on the wire (``Crossing``): float32
+    [B, T, D] for ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0.
+    ``version`` is the number of steps in the weights; only step ``version + 1`` may be computed, and forwards of the
+    next if it is stale.
 
     Every method raises ProtocolViolation for a call out of turn or a tensor of another shape.
     """
@@ -82,22 +85,31 @@ class Stage:
         self.first, self.last = first == 0, end == layers
         if data is None and (self.first or self.last):
             raise ProtocolViolation("the first and the last stage need the run's tokens")
-        self.version = checkpoint.step if checkpoint else 0
         self._spec, self._data, self._device = spec, data, resolve(device)
-        self._boundary = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
+        self._crossing = Crossing(spec, self._device)
         names = stage_units(spec.model, first, end)
-        self.units = open_units(spec, names, checkpoint, read, self._device)
-        self._model = Model(spec.model, {name: unit.weights for name, unit in self.units.items()}, spec.wire)
-        self._sums, self._optimizer = sums_of(spec, names, self._device), AdamW(spec)
-        self._graphs: dict[int, _Graph] = {}
+        units = open_units(spec, names, checkpoint, read, self._device)
+        self._weights = Versions(spec, units, checkpoint.step if checkpoint else 0, self._device)
+        self._sums = sums_of(spec, names, self._device)
+        self._graphs: dict[tuple[int, int], _Graph] = {}
         self._deferred: dict[int, Deferred] = {}
-        self._forwarded: set[int] = set()
-        self._losses: dict[int, float] = {}
+        self._forwarded: set[tuple[int, int]] = set()
+        self._losses: dict[tuple[int, int], float] = {}
+
+    @property
+    def version(self) -> int:
+        """Steps committed."""
+        return self._weights.version
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The newest weights and their moments, by unit."""
+        return self._weights.units
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """Every weight here, by Hugging Face name."""
-        return self._model.parameters
+        """Every weight here at its newest version, by Hugging Face name."""
+        return self._weights.newest.parameters
 
     @property
     def held(self) -> int:
@@ -106,19 +118,21 @@ class Stage:
 
     def forward(self, step: int, micro_batch: int, x: Tensor | None = None) -> Tensor | None:
         """What the next stage needs; None from the last, which takes the loss. The first takes no ``x``."""
-        self._check_turn(step, micro_batch)
-        if micro_batch in self._forwarded:
+        model, key = self._weights.of(step), (step, micro_batch)
+        self._check_index(step, micro_batch)
+        if key in self._forwarded:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} came forward before")
         inputs, targets = self._tokens(lambda data: data.micro_batch(step, micro_batch))
-        codec = self._spec.wire.forward
-        entered = self._arrived(codec, x).requires_grad_() if inputs is None else self._none(x, inputs)
-        left = self._model(entered)
+        entered, ids = self._entered(x, inputs)
+        if inputs is None:
+            entered.requires_grad_()
+        left = model(entered, ids)
         if targets is not None:
             left = loss_share(left, targets, self._spec.batch.tokens_per_step)
-            self._losses[micro_batch] = left.item()
-        self._graphs[micro_batch] = _Graph(entered, left)
-        self._forwarded.add(micro_batch)
-        return None if self.last else self._sent(codec, left.detach())
+            self._losses[key] = left.item()
+        self._graphs[key] = _Graph(entered, left, model)
+        self._forwarded.add(key)
+        return None if self.last else self._crossing.forth(left.detach(), ids)
 
     def backward(
         self, step: int, micro_batch: int, gradient: Tensor | None = None, *, split: bool = False
@@ -129,17 +143,18 @@ class Stage:
         Raises RunFailed if a gradient is not finite or too large to sum.
         """
         self._check_turn(step, micro_batch)
-        if micro_batch not in self._graphs:
+        if (step, micro_batch) not in self._graphs:
             raise ProtocolViolation(f"micro-batch {micro_batch} of step {step} has nothing to go back over")
-        above = self._none(gradient, None) if self.last else self._arrived(self._spec.wire.backward, gradient)
-        graph = self._graphs.pop(micro_batch)
+        above = self._none(gradient, None) if self.last else self._crossing.came_back(gradient)
+        graph = self._graphs.pop((step, micro_batch))
+        parameters = graph.model.parameters
         if split and not self.first:
-            entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, self.parameters, above)
-            return self._sent(self._spec.wire.backward, entered)
-        wanted = list(self._model.parameters.values()) + ([] if self.first else [graph.entered])
+            entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, parameters, above)
+            return self._crossing.back(entered)
+        wanted = list(parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
-        self._sums.add(step, micro_batch, dict(zip(self._model.parameters, found, strict=False)))
-        return None if self.first else self._sent(self._spec.wire.backward, found[-1])
+        self._sums.add(step, micro_batch, dict(zip(parameters, found, strict=False)))
+        return None if self.first else self._crossing.back(found[-1])
 
     def weigh(self, step: int, micro_batch: int) -> None:
         """Compute and count the weights' gradients of a micro-batch whose backward was split. Raises RunFailed."""
@@ -150,21 +165,20 @@ class Stage:
 
     def commit(self, step: int) -> StageStep:
         """Update the weights from the sums of all micro-batches, each counted once."""
-        if step != self.version + 1 or not self._sums.complete or self._graphs or self._deferred:
+        if step != self.version + 1 or not self._sums.complete or any(of == step for of, _ in self._graphs):
             raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
-        norms = tuple((name, self._optimizer.update(step, unit, self._sums)) for name, unit in self.units.items())
-        loss = math.fsum(self._losses.values()) if self.last else None
+        norms = tuple(self._weights.update(step, self._sums))
+        losses = [self._losses.pop(key) for key in sorted(self._losses) if key[0] == step]
         self._sums.clear()
-        self._forwarded.clear()
-        self._losses.clear()
-        self.version = step
-        return StageStep(loss, norms)
+        self._forwarded = {key for key in self._forwarded if key[0] > step}
+        return StageStep(math.fsum(losses) if self.last else None, norms)
 
     def own_part(self, step: int) -> PartOut:
         """What this replica of the stage counted of a step, for the other replicas."""
         self._check_turn(step, 0)
-        counted = tuple(sorted(self._forwarded - self._graphs.keys() - self._deferred.keys()))
-        losses = tuple(self._losses[each] for each in counted) if self.last else ()
+        back = self._forwarded - self._graphs.keys()
+        counted = tuple(sorted(number for of, number in back if of == step and number not in self._deferred))
+        losses = tuple(self._losses[step, each] for each in counted) if self.last else ()
         return PartOut(PartHead(counted, losses), self._exact())
 
     def open_part(self, step: int, head: PartHead) -> PartIn:
@@ -178,15 +192,21 @@ class Stage:
         if not part.whole:
             raise ProtocolViolation("a part ended before its last value")
         self._exact().close(frozenset(part.head.micro_batches))
-        self._losses.update(zip(part.head.micro_batches, part.head.losses, strict=False))
+        step = self.version + 1
+        self._losses.update(
+            ((step, each), loss) for each, loss in zip(part.head.micro_batches, part.head.losses, strict=False)
+        )
 
     def evaluate(self, batch: int, x: Tensor | None = None) -> Tensor | float:
-        """One batch of held-out windows: what the next stage needs, or the last one's sum of token losses."""
+        """One batch of held-out windows, with the newest weights.
+
+        What the next stage needs, or the last one's sum of token losses.
+        """
         with torch.no_grad():
             inputs, targets = self._tokens(lambda data: data.eval_batch(batch))
-            codec = self._spec.wire.forward
-            left = self._model(self._arrived(codec, x) if inputs is None else self._none(x, inputs))
-            return self._sent(codec, left) if targets is None else loss_sum(left, targets)
+            entered, ids = self._entered(x, inputs)
+            left = self._weights.newest(entered, ids)
+            return self._crossing.forth(left, ids) if targets is None else loss_sum(left, targets)
 
     def snapshot(self) -> dict[str, tuple[bytes, bytes]]:
         """Each unit's weights and optimizer state as safetensors; between steps only."""
@@ -202,6 +222,9 @@ class Stage:
     def _check_turn(self, step: int, micro_batch: int) -> None:
         if step != self.version + 1:
             raise ProtocolViolation(f"step {step} at a stage whose weights are of step {self.version}")
+        self._check_index(step, micro_batch)
+
+    def _check_index(self, step: int, micro_batch: int) -> None:
         if not 0 <= micro_batch < self._spec.batch.micro_batches:
             raise ProtocolViolation(f"step {step} has no micro-batch {micro_batch}")
 
@@ -215,16 +238,11 @@ class Stage:
             on_device(targets, self._device) if self.last else None,
         )
 
-    def _arrived(self, codec: str, x: Tensor | None) -> Tensor:
-        """A copy in torch's own memory: what arrives may lie anywhere, and alignment changes bits."""
-        shape, dtype = wire_shape(codec, self._boundary), wire_dtype(codec)
-        if x is None or tuple(x.shape) != shape or x.dtype != dtype:
-            raise ProtocolViolation(f"a boundary tensor is {dtype} of shape {shape}")
-        return decode(codec, x.detach().to(self._device), self._boundary[-1])
-
-    def _sent(self, codec: str, x: Tensor) -> Tensor:
-        """As it travels: encoded where it was computed, then brought to the CPU."""
-        return encode(codec, x).cpu().contiguous()
+    def _entered(self, x: Tensor | None, inputs: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the first unit takes, and the token ids that go on with it."""
+        if inputs is None:
+            return self._crossing.came_forth(x)
+        return self._none(x, inputs), inputs
 
     def _none(self, x: Tensor | None, instead: T) -> T:
         if x is not None:

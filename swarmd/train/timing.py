@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from swarmd.gpu.devices import resolve
+from swarmd.protocols.boundary import boundary_shape
 from swarmd.protocols.spec import JobSpec, WireSpec
+from swarmd.train.crossing import Crossing
 from swarmd.train.stage import Stage, deterministic
 
 WARM_UPS = 2
@@ -56,10 +58,11 @@ def time_micro_batch(spec: JobSpec, device: str) -> tuple[int, int, int]:
 
 
 def _time(stage: Stage, spec: JobSpec, device: str) -> int:
-    shape = (spec.batch.micro_batch_size, spec.batch.sequence_length, spec.model.hidden_size)
-    filler = torch.full(shape, 0.01)
+    shape, crossing = boundary_shape(spec), Crossing(spec, torch.device("cpu"))
+    numbers = torch.full(shape, 0.01)
+    frames = (crossing.forth(numbers, torch.zeros(shape[:2], dtype=torch.int64)), crossing.back(numbers))
     clock = _cpu_clock(spec.numerics.threads) if device == "cpu" else time.perf_counter_ns
-    taken = [_once(stage, index, filler, clock) for index in range(WARM_UPS + ROUNDS)]
+    taken = [_once(stage, index, frames, clock) for index in range(WARM_UPS + ROUNDS)]
     return max(1, min(taken[WARM_UPS:]))
 
 
@@ -67,8 +70,9 @@ def _cpu_clock(threads: int) -> Callable[[], int]:
     return lambda: time.process_time_ns() // threads
 
 
-def _once(stage: Stage, index: int, filler: Tensor, clock: Callable[[], int]) -> int:
+def _once(stage: Stage, index: int, frames: tuple[Tensor, Tensor], clock: Callable[[], int]) -> int:
+    there, back = frames
     began = clock()
-    stage.forward(1, index, None if stage.first else filler)
-    stage.backward(1, index, None if stage.last else filler)
+    stage.forward(1, index, None if stage.first else there)
+    stage.backward(1, index, None if stage.last else back)
     return clock() - began

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
-from swarmd.compute.layout import SlotLayout, boundary_shape, codec_of
+from swarmd.compute.layout import SlotLayout
 from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns
 from swarmd.compute.messages import (
     FROM_WORKER,
@@ -28,6 +28,7 @@ from swarmd.compute.messages import (
     Arrived,
     Broken,
     Done,
+    Kept,
     Load,
     Loaded,
     Outgoing,
@@ -37,6 +38,7 @@ from swarmd.compute.messages import (
     Time,
     Timed,
 )
+from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
 from swarmd.protocols.spec import JobSpec, parse_spec
@@ -55,6 +57,8 @@ from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
 
 SEND_PATIENCE_SECONDS = 120.0
+CHECKPOINTS_AHEAD = 2
+"""Written and not taken over yet: small stages make checkpoints faster than a disk deletes old ones."""
 
 
 class _DaemonGone(Exception):
@@ -69,6 +73,7 @@ class Worker:
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.free = SlotPool(layout.outgoing)
         self.read_slots = tuple(SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in ("previous", "next"))
+        self.checkpoints = threading.Semaphore(CHECKPOINTS_AHEAD)
         self.load: Load | None = None
         self.spec: JobSpec | None = None
         self.runner: StageRunner | None = None
@@ -86,6 +91,8 @@ class Worker:
         if isinstance(message, Sent):
             for slot in message.slots:
                 self.free.give(slot)
+        elif isinstance(message, Kept):
+            self.checkpoints.release()
         elif isinstance(message, Arrived):
             header = message.header
             tensor = wire_empty(header.codec, header.shape)
@@ -154,7 +161,7 @@ class Worker:
         slot = self._slot()
         view = self.memory.slot(slot, tensor.nbytes)
         view[:] = _bytes_of(tensor)
-        shape, codec = boundary_shape(self.spec), codec_of(self.spec.wire, direction)
+        shape, codec = boundary_shape(self.spec), frame_codec(self.spec, direction)
         key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
         root = tile_root(view, shape, "float32", codec)
         header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, codec, "float32", shape, root)
@@ -163,6 +170,11 @@ class Worker:
     def report(self, message: object) -> None:
         """Tell the daemon (``Outlet``)."""
         self.channel.send(message)
+
+    def make_room(self) -> None:
+        """Wait until fewer than CHECKPOINTS_AHEAD are not taken over (``Outlet``). Raises TimedOut."""
+        if not self.checkpoints.acquire(timeout=SEND_PATIENCE_SECONDS):
+            raise TimedOut(f"no checkpoint was taken over for {SEND_PATIENCE_SECONDS:.0f} s")
 
     def _next(self, message: object) -> None:
         if message is None:

@@ -45,6 +45,18 @@ def test_stages_may_have_several_peers(cli: Cli, job: str) -> None:
     assert "micro-batches a second" in found["plan"]["summary"]
 
 
+def test_a_job_with_stale_steps_wastes_less_and_with_replicas_is_taken_as_synchronous(cli: Cli, tmp_path: Path) -> None:
+    ratios = []
+    for mode in ("flow-sync", "flow-async"):
+        file = tmp_path / f"{mode}.toml"
+        file.write_text(f'{JOB}[schedule]\nmode = "{mode}"\n')
+        for more in ([], ["--replicas"]):
+            found = json.loads(cli("simulate", str(file), "--peers", str(PEERS), *more, "--json").out)
+            ratios.append(found["ratio"])
+    assert ratios[0] < ratios[2]
+    assert ratios[1] == ratios[3]
+
+
 def test_mistakes_are_those_of_the_file(cli: Cli, job: str, tmp_path: Path) -> None:
     (tmp_path / "peers.toml").write_text('[[peer]]\nname = "a"\ntflops = 0\nmemory = 5\n')
     said = cli("simulate", job, "--peers", str(tmp_path / "peers.toml"))

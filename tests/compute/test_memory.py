@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+from dataclasses import replace
 
 import pytest
 
-from swarmd.compute.layout import boundary_shape, layout_of
+from swarmd.compute.layout import layout_of
 from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns, unnamed_file
+from swarmd.protocols.boundary import boundary_shape
 from tests.compute.frames import slots
 from tests.protocols.specs import SPEC
 
@@ -75,3 +77,6 @@ def test_the_uses_of_slots_do_not_overlap_and_leave_none_out() -> None:
 def test_a_slot_holds_one_boundary_tensor() -> None:
     assert boundary_shape(SPEC) == (2, 16, 8)
     assert layout_of(SPEC).slot_bytes == 2 * 16 * 8 * 4
+    narrow = replace(SPEC, model=replace(SPEC.model, subspace=4))
+    assert boundary_shape(narrow) == (2, 16, 4)
+    assert layout_of(narrow).slot_bytes == 2 * 16 * (4 * 4 + 2)

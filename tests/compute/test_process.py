@@ -20,10 +20,23 @@ from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
 from swarmd.compute.layout import layout_of
 from swarmd.compute.memory import unnamed_file
-from swarmd.compute.messages import FROM_WORKER, TO_WORKER, Broken, Load, Loaded, Start, Time, Timed
+from swarmd.compute.messages import (
+    FROM_WORKER,
+    TO_WORKER,
+    Broken,
+    Kept,
+    Load,
+    Loaded,
+    Start,
+    Stepped,
+    Stored,
+    Time,
+    Timed,
+)
 from swarmd.compute.process import GONE, Compute, open_compute
 from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.spec import JobSpec
+from swarmd.train.worker import CHECKPOINTS_AHEAD
 from tests.protocols.specs import SPEC
 from tests.train.specs import small_spec
 
@@ -102,6 +115,23 @@ async def test_its_death_is_heard_once_and_talking_to_it_is_harmless(tmp_path: P
         compute.send(Start())
     await trio.testing.wait_all_tasks_blocked()
     assert heard.waiting == 0
+
+
+async def test_a_third_checkpoint_waits_until_an_earlier_one_was_taken_over(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path, BlobStore(tmp_path / "blobs"), steps=8)
+    async with running(spec, tmp_path / "blobs") as (compute, heard):
+        compute.send(load(spec))
+        compute.send(Start())
+        stored: list[int] = []
+        while len(stored) < CHECKPOINTS_AHEAD:
+            stored += [message.step for message in [await heard.next()] if isinstance(message, Stored)]
+        assert stored == [2, 4]
+        while not (isinstance(message := await heard.next(), Stepped) and message.step == 6):
+            assert not isinstance(message, Stored)
+        compute.send(Kept(2))
+        while not isinstance(message, Stored):
+            message = await heard.next()
+        assert message.step == 6
 
 
 def test_it_ends_by_itself_when_the_daemon_is_gone(tmp_path: Path) -> None:

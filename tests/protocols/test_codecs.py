@@ -9,7 +9,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmd.protocols.codecs import CODECS, WIRES, payload_bytes, row_bytes, wire_name
+from swarmd.protocols.codecs import CODECS, WIRES, WITH_IDS, payload_bytes, row_bytes, wire_name
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import RunId
 from swarmd.protocols.tensors import (
@@ -36,6 +36,8 @@ KEY = FrameKey(RunId("ab" * 32), 1, 2, 3, 4, 0)
         ("int8", 1, 1 + 2),
         ("int4", 66, 33 + 4),
         ("int4", 2, 1 + 2),
+        ("raw+u16", 16, 64 + 2),
+        ("int8+u32", 65, 65 + 4 + 4),
     ],
 )
 def test_a_row_s_bytes_follow_from_codec_and_width(codec: str, width: int, expected: int) -> None:
@@ -48,6 +50,9 @@ def test_a_row_s_bytes_follow_from_codec_and_width(codec: str, width: int, expec
     ("codec", "width", "dtype", "why"),
     [
         ("zip", 64, "float32", "unknown codec 'zip'"),
+        ("raw+", 64, "float32", "unknown codec 'raw\\+'"),
+        ("raw+u8", 64, "float32", "unknown codec 'raw\\+u8'"),
+        ("raw+u16+u16", 64, "float32", "unknown codec"),
         ("raw", 64, "object", "unknown .* dtype 'object'"),
         ("int8", 64, "bfloat16", "int8 is a form of float32, not of bfloat16"),
         ("int4", 63, "float32", "a row of 63 has no such form"),
@@ -63,9 +68,9 @@ def test_every_wire_has_one_name() -> None:
     assert wire_name("int4", "int8") is None
 
 
-@given(st.sampled_from(CODECS), st.lists(st.integers(1, 100), min_size=1, max_size=4).map(tuple))
+@given(st.sampled_from([*CODECS, *WITH_IDS]), st.lists(st.integers(1, 100), min_size=1, max_size=4).map(tuple))
 def test_a_header_is_read_as_it_was_written_whatever_the_codec(codec: str, shape: tuple[int, ...]) -> None:
-    if codec == "int4" and shape[-1] % 2:
+    if codec.startswith("int4") and shape[-1] % 2:
         with pytest.raises(ValueError, match="no such form"):
             FrameHeader(1, KEY, 1, 0, codec, "float32", shape, bytes(32))
         return
@@ -84,7 +89,7 @@ def test_a_payload_of_another_codec_s_length_is_refused() -> None:
             parse_header(dataclasses.replace(prefix, payload_bytes=length), raw[PREFIX_BYTES:])
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", [*CODECS, *WITH_IDS])
 def test_a_tile_is_64_rows_of_the_wire(codec: str) -> None:
     row = row_bytes(codec, 64)
     payload = bytes(at % 251 for at in range(65 * row))

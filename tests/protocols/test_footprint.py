@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarmd.protocols.footprint import boundary_bytes, parameter_count, stage_memory
+from swarmd.protocols.footprint import boundary_bytes, most_held, parameter_count, stage_memory
 from swarmd.protocols.spec import ModelSpec, NumericsSpec
 from tests.protocols.specs import SPEC
 
@@ -46,6 +46,18 @@ def test_memory_grows_with_micro_batches_held_and_layers() -> None:
 def test_exact_sums_cost_four_bytes_a_parameter_more() -> None:
     ordered = replace(SPEC, numerics=NumericsSpec(sum="ordered"))
     assert stage_memory(SPEC, 0, 2, 1) - stage_memory(ordered, 0, 2, 1) == 4 * parameter_count(SPEC.model)
+
+
+def test_in_subspace_form_every_stage_holds_the_token_table() -> None:
+    narrow = replace(SPEC, model=replace(SPEC.model, subspace=4))
+    for first, end in ((0, 1), (1, 2)):
+        assert stage_memory(narrow, first, end, 1) - stage_memory(SPEC, first, end, 1) == 4 * 8 * (256 + 4)
+
+
+def test_stale_steps_cost_a_second_copy_of_the_weights_and_may_hold_two_steps_micro_batches() -> None:
+    stale = replace(SPEC, schedule=replace(SPEC.schedule, async_after=1))
+    assert stage_memory(stale, 0, 2, 1) - stage_memory(SPEC, 0, 2, 1) == 4 * parameter_count(SPEC.model)
+    assert (most_held(SPEC), most_held(stale)) == (3, 6)
 
 
 @pytest.mark.parametrize(("first", "end", "held"), [(-1, 1, 1), (0, 3, 1), (1, 1, 1), (0, 1, 0)])

@@ -37,6 +37,7 @@ def test_only_data_must_be_given() -> None:
             norm_eps="1e-05",
             rope_theta="10000.0",
             init_std="0.02",
+            subspace=0,
         ),
         tokenizer=TokenizerTable(kind="bytes"),
         data=DataTable(embedded=True),
@@ -70,6 +71,7 @@ context = 64
 norm_eps = 1e-6
 rope_theta = 500000
 init_std = 0.01
+subspace = 16
 tie_word_embeddings = false
 [tokenizer]
 file = "tokenizer.json"
@@ -127,6 +129,7 @@ def test_every_setting_is_taken() -> None:
         norm_eps="1e-06",
         rope_theta="500000.0",
         init_std="0.01",
+        subspace=16,
     )
     assert job.tokenizer == TokenizerTable(kind="file", file="tokenizer.json")
     assert job.data == DataTable(jsonl=("a.jsonl", "b.jsonl"), field="body")

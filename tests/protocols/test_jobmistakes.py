@@ -139,12 +139,14 @@ MISTAKES: list[tuple[str, str]] = [
     (
         '"wire.codec" = "raw"',
         'job.toml:1: wire.codec = "raw": no such setting; the top level has name, seed, steps, [model], '
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run], [budget]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], [run], "
+        "[budget]",
     ),
     (
         '"\\u001b[31mlayer" = 1',
         "job.toml:1: ?[31mlayer = 1: no such setting; the top level has name, seed, steps, [model], "
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [run], [budget]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], [run], "
+        "[budget]",
     ),
     # settings that contradict one another
     ("[model]\nheads = 5", "job.toml:2: model.heads = 5: hidden (128) must divide by heads; use 4 or 8"),
@@ -192,6 +194,29 @@ MISTAKES: list[tuple[str, str]] = [
         "steps = 10\n[optimizer]\nwarmup_steps = 11",
         "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
     ),
+    ("[model]\nsubspace = -2", "job.toml:2: model.subspace = -2: must be from 0 to 65536; use 0"),
+    ("[model]\nsubspace = 16.0", "job.toml:2: model.subspace = 16.0: must be a whole number; use 16"),
+    (
+        "[model]\nsubspace = 130",
+        "job.toml:2: model.subspace = 130: is over hidden (128); use at most 128, or 0 for a model of full rank",
+    ),
+    (
+        "[model]\nsubspace = 15",
+        "job.toml:2: model.subspace = 15: must be even, as the codec int4 needs it; use 14 or 16",
+    ),
+    (
+        "[model]\nsubspace = 1",
+        "job.toml:2: model.subspace = 1: must be even, as the codec int4 needs it; use 2",
+    ),
+    (
+        "[model]\nlayers = 1\nsubspace = 16",
+        "job.toml:3: model.subspace = 16: one layer sends nothing; remove it",
+    ),
+    (
+        '[model]\ncheckpoint = "llama"\nsubspace = 16',
+        "job.toml:3: model.subspace = 16: a checkpoint has full rank; remove it, or remove checkpoint and train "
+        "from seeded weights",
+    ),
     (
         "[optimizer]\nmin_lr = 0.01",
         "job.toml:2: optimizer.min_lr = 0.01: is over lr (0.0015); use at most 0.0015",
@@ -203,6 +228,40 @@ MISTAKES: list[tuple[str, str]] = [
     (
         "[evaluation]\nwindows = 1\n[batch]\nmicro_batch_size = 2",
         "job.toml:2: evaluation.windows = 1: must be a multiple of micro_batch_size (2); use 2",
+    ),
+    (
+        '[schedule]\nmode = "async"',
+        'job.toml:2: schedule.mode = "async": must be "flow-sync" or "flow-async"',
+    ),
+    (
+        '[schedule]\nmode = "flow-async"\nasync_after = -1',
+        "job.toml:3: schedule.async_after = -1: must be from 0 to 10000000; use 0",
+    ),
+    (
+        "[schedule]\nasync_after = 50",
+        'job.toml:2: schedule.mode = "flow-sync" (the default): has no async_after; remove that, '
+        'or use mode = "flow-async"',
+    ),
+    (
+        '[schedule]\nmode = "flow-async"\nasync_after = 19',
+        "job.toml:3: schedule.async_after = 19: stale gradients would come while the learning rate still rises; "
+        "use at least warmup_steps (20)",
+    ),
+    (
+        'steps = 100\n[schedule]\nmode = "flow-async"\nasync_after = 100',
+        "job.toml:4: schedule.async_after = 100: leaves none of 100 steps to be asynchronous; use at most 99",
+    ),
+    (
+        'steps = 10\n[optimizer]\nwarmup_steps = 11\n[schedule]\nmode = "flow-async"',
+        "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
+    ),
+    (
+        'steps = 100\n[optimizer]\nwarmup_steps = 100\n[schedule]\nmode = "flow-async"',
+        "job.toml:3: optimizer.warmup_steps = 100: leaves no step to be asynchronous; use at most 99",
+    ),
+    (
+        '[schedule]\nmode = "flow-async"\n[checkpoint]\nevery = 1',
+        "job.toml:4: checkpoint.every = 1: the step after a checkpoint is synchronous, so all would be; use at least 2",
     ),
     (
         "[run]\nmin_stages = 4\nmax_stages = 2",

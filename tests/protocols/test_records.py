@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swarmd.protocols.canonical import decode, encode
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import PeerId, RunId
-from swarmd.protocols.records import from_value, to_value
+from swarmd.protocols.records import ADDED, from_value, to_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,36 @@ def test_anything_else_is_refused(value):
 def test_a_value_out_of_range_names_its_record():
     with pytest.raises(ProtocolViolation, match="Inner: negative"):
         from_value(Outer, (*VALUE[:4], (-1,), *VALUE[5:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A record that had one field at first."""
+
+    first: int
+    second: int = field(default=0, metadata=ADDED)
+    third: bool = field(default=False, metadata=ADDED)
+
+
+@pytest.mark.parametrize(
+    ("record", "value"),
+    [(Grown(1), (1,)), (Grown(1, 2), (1, 2)), (Grown(1, 0, True), (1, 0, True)), (Grown(1, 2, True), (1, 2, True))],
+)
+def test_fields_that_came_later_are_left_out_while_they_have_their_defaults(record, value):
+    assert to_value(record) == value
+    assert from_value(Grown, value) == record
+
+
+@pytest.mark.parametrize("value", [(1, 0), (1, 2, False), (1, 0, False)])
+def test_a_record_is_written_in_one_way_only(value):
+    with pytest.raises(ProtocolViolation, match="writes out a default that is left out"):
+        from_value(Grown, value)
+
+
+@pytest.mark.parametrize("value", [(), (1, 2, True, 3), (1, "2"), (True,)])
+def test_later_fields_are_read_as_strictly_as_others(value):
+    with pytest.raises(ProtocolViolation):
+        from_value(Grown, value)
 
 
 @given(st.binary(max_size=100))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from swarmd.protocols.canonical import Value, encode
 from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.records import to_value
 from swarmd.protocols.spec import SCHEMA, JobSpec, ShardSpec, WireSpec, parse_spec
 from swarmd.protocols.speccheck import check_spec, parameter_count, spec_faults, stage_memory
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, is_exact_float, is_name
@@ -31,6 +32,24 @@ def with_field(spec: JobSpec, dotted: str, value: object) -> JobSpec:
 def test_an_honest_spec_passes() -> None:
     check_spec(SPEC)
     check_spec(parse_spec(SPEC.to_bytes()))
+
+
+def test_a_synchronous_spec_has_the_id_that_it_had_before_there_were_others() -> None:
+    assert SPEC.spec_id == "494668e69cfc5545f7596f1cf83a032b90d51f442de7208113a56630ca22c457"
+
+
+def test_an_asynchronous_spec_is_another_one_and_crosses_the_network() -> None:
+    stale = with_field(SPEC, "schedule.async_after", 5)
+    check_spec(stale)
+    assert parse_spec(stale.to_bytes()) == stale
+    assert stale.spec_id != SPEC.spec_id
+
+
+@pytest.mark.parametrize("after", [-1, 2, 10])
+def test_a_peers_stale_steps_begin_after_the_warm_up_and_before_the_end(after: int) -> None:
+    warm = with_field(SPEC, "optimizer.warmup_steps", 3)
+    with pytest.raises(ProtocolViolation, match=rf"schedule.async_after = {after}: "):
+        check_spec(with_field(warm, "schedule.async_after", after))
 
 
 @pytest.mark.parametrize("field", sorted(INTEGERS))
@@ -76,6 +95,8 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("model.num_attention_heads", 8, "must be even"),
     ("model.num_key_value_heads", 4, "must divide by kv_heads"),
     ("model.max_position_embeddings", 8, "is over the model's context"),
+    ("model.subspace", 10, r"is over hidden \(8\)"),
+    ("model.subspace", 3, "must be even"),
     ("model.vocab_size", 255, "must be at least 256 for bytes"),
     ("model.vocab_size", 65_537, "must be u32 for a vocabulary of 65537"),
     ("data.dtype", "u32", "must be u16 for a vocabulary of 256"),
@@ -123,6 +144,20 @@ def test_one_layer_has_no_boundary() -> None:
     flat = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=1))
     with pytest.raises(ProtocolViolation, match=r"one layer has no boundary .* use raw"):
         check_spec(replace(flat, wire=replace(INT8, boundaries=())))
+
+
+def test_a_subspace_needs_a_boundary_and_seeded_weights() -> None:
+    narrow = with_field(SPEC, "model.subspace", 4)
+    check_spec(narrow)
+    check_spec(parse_spec(narrow.to_bytes()))
+    for field, value, problem in (("num_hidden_layers", 1, "one layer sends nothing"), ("weights", BLOB, "full rank")):
+        with pytest.raises(ProtocolViolation, match=problem):
+            check_spec(with_field(narrow, f"model.{field}", value))
+
+
+def test_a_model_without_a_subspace_is_written_as_before_there_was_one() -> None:
+    assert len(to_value(SPEC.model)) == 11
+    assert to_value(with_field(SPEC, "model.subspace", 4).model)[-1] == 4
 
 
 def test_every_field_that_is_wrong_by_itself_is_named() -> None:

@@ -44,10 +44,21 @@ def credits_network(members: int = 1, granted: int = 1000) -> Network:
     )
 
 
-async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 6, budget: str = "") -> RunRecord:
+ASYNCHRONOUS = """[schedule]
+mode = "flow-async"
+async_after = 2
+[checkpoint]
+every = 9
+"""
+
+
+async def submit(
+    node: TestNode, folder: Path, *, stages: int, steps: int = 6, budget: str = "", schedule: str = ""
+) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = budget or "max_credits = 100.0\npay_every = 2\n"
-    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n[budget]\n{text}")
+    before = job.read_text().replace("[checkpoint]\nevery = 2\n", schedule) if schedule else job.read_text()
+    job.write_text(before + f"[run]\nmin_stages = {stages}\n[budget]\n{text}")
     return await node.runs.submit(str(job))
 
 
@@ -62,13 +73,16 @@ def balance(node: TestNode) -> int:
     return node.deps.wallet.standing().balance
 
 
-async def test_three_stages_are_paid_to_the_unit_and_their_lanes_settled(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("schedule", "steps"), [("", 6), (ASYNCHRONOUS, 16)], ids=["flow-sync", "flow-async"])
+async def test_three_stages_are_paid_to_the_unit_and_their_lanes_settled(
+    tmp_path: Path, schedule: str, steps: int
+) -> None:
     async with open_swarm(tmp_path, credits_network(members=3)) as swarm:
         payer = await swarm.add()
         providers = [await swarm.add(price=PRICE) for _ in range(2)]
-        record = await submit(payer, tmp_path, stages=3)
+        record = await submit(payer, tmp_path, stages=3, steps=steps, schedule=schedule)
         assert await payer.finished(record) == ("done", "", "")
-        due = {node.peer: worth(record, node.peer, 6) for node in providers}
+        due = {node.peer: worth(record, node.peer, steps) for node in providers}
         await until(lambda: all(balance(node) == due[node.peer] for node in providers))
         await until(lambda: balance(payer) == 1000 * CREDIT - sum(due.values()))
         assert record.spending.spent == record.spending.estimate == sum(due.values())

@@ -49,7 +49,7 @@ def test_a_member_signs_once_for_each_boundary_and_window_and_once_more_at_the_e
 
 
 @pytest.mark.parametrize(
-    "messages", [(receipted(6),), (ReceiptsDone(), ReceiptsDone()), (LaneReleased(b""), LaneReleased(b""))]
+    "messages", [(receipted(7),), (ReceiptsDone(), ReceiptsDone()), (LaneReleased(b""), LaneReleased(b""))]
 )
 def test_a_member_does_not_sign_for_steps_to_come_nor_end_twice(messages: tuple[object, ...]) -> None:
     with pytest.raises(ProtocolViolation):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from swarmd.protocols.errors import RunFailed
-from swarmd.protocols.footprint import stage_memory
+from swarmd.protocols.footprint import most_held, stage_memory
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.spec import JobSpec
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.planning import make_plan, model_profile, worker_profile
 from swarmd.runs.record import RunRecord
@@ -19,6 +20,8 @@ from tests.runs.nodes import open_swarm
 from tests.runs.values import FOUR_LAYERS, A, B, profile, record_of
 
 C = PeerId("12D3KooWCCCC")
+STALE = replace(FOUR_LAYERS, schedule=replace(FOUR_LAYERS.schedule, async_after=5))
+NARROW = replace(FOUR_LAYERS, model=replace(FOUR_LAYERS.model, subspace=4))
 
 
 @pytest.fixture
@@ -52,9 +55,15 @@ def test_a_probe_is_taken_in_seconds() -> None:
 @pytest.mark.parametrize(
     ("place", "first", "end"), [(Place.FIRST, 0, 2), (Place.MIDDLE, 1, 3), (Place.LAST, 2, 4), (Place.ONLY, 0, 4)]
 )
-def test_a_stage_that_the_planner_lets_fit_fits(place: Place, first: int, end: int) -> None:
-    held = FOUR_LAYERS.batch.micro_batches
-    assert model_profile(FOUR_LAYERS).memory(end - first, place) >= stage_memory(FOUR_LAYERS, first, end, held)
+@pytest.mark.parametrize("spec", [FOUR_LAYERS, STALE, NARROW], ids=["flow-sync", "flow-async", "subspace"])
+def test_a_stage_that_the_planner_lets_fit_fits(spec: JobSpec, place: Place, first: int, end: int) -> None:
+    assert model_profile(spec).memory(end - first, place) >= stage_memory(spec, first, end, most_held(spec))
+
+
+def test_in_subspace_form_the_planner_reckons_with_coefficients_and_ids() -> None:
+    model = model_profile(NARROW)
+    tokens = NARROW.batch.sequence_length * NARROW.batch.micro_batch_size
+    assert (model.boundary_bytes, model.gradient_bytes) == (tokens * (4 * 4 + 2), tokens * 4 * 4)
 
 
 async def test_a_plan_covers_the_layers_and_says_why(deps: RunDeps) -> None:

@@ -21,9 +21,22 @@ from tests.train.specs import small_job
 pytestmark = [pytest.mark.slow, pytest.mark.net]
 
 
-async def submit(node: TestNode, folder: Path, *, stages: int, steps: int = 4, codec: str = "raw") -> RunRecord:
+async def submit(
+    node: TestNode,
+    folder: Path,
+    *,
+    stages: int,
+    steps: int = 4,
+    codec: str = "raw",
+    mode: str = "flow-sync",
+    subspace: int = 0,
+) -> RunRecord:
     job = small_job(folder, steps=steps)
-    job.write_text(job.read_text() + f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n')
+    text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
+    more = f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    if mode == "flow-async":
+        more += "async_after = 2\n"
+    job.write_text(text + more)
     return await node.runs.submit(str(job))
 
 
@@ -65,6 +78,18 @@ async def test_with_a_lossy_wire_too_two_nodes_write_the_plain_loops_file(tmp_pa
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.parametrize("codec", ["raw", "int8/int4"])
+async def test_in_subspace_form_too_two_nodes_write_the_plain_loops_file(tmp_path: Path, codec: str) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(2)]
+        record = await submit(nodes[0], tmp_path, stages=2, codec=codec, subspace=4)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.spec.model.subspace == 4
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+
+
 async def test_the_same_file_twice_gives_two_runs_and_equal_weights(tmp_path: Path) -> None:
     async with open_swarm(tmp_path) as swarm:
         nodes = await three(swarm)
@@ -85,10 +110,11 @@ async def test_a_flipped_bit_at_one_stage_is_another_file(tmp_path: Path) -> Non
         assert record.weights_sha256 != plain_loop(record, nodes[0], tmp_path / "plain")
 
 
-async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["flow-sync", "flow-async"])
+async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_path: Path, mode: str) -> None:
     async with open_swarm(tmp_path) as swarm:
         nodes = await three(swarm)
-        record = await submit(nodes[0], tmp_path, stages=3, steps=40)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=40, mode=mode)
         await until(lambda: record.checkpoint is not None)
         last = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
         swarm.network.cut(last)

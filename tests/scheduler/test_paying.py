@@ -193,7 +193,7 @@ def test_a_disagreement_with_us_names_us() -> None:
         {"boundary": 6},
         {"first_step": 2},
         {"first_step": 0},
-        {"end_step": 8},
+        {"end_step": 9},
         {"end_step": 3, "forwards": 7},
         {"end_step": 3, "forwards": 1, "backwards": 7},
     ],

@@ -16,8 +16,17 @@ def node(name: str, compute: float = 3.0, credit: int = 64, **more: float) -> No
     return Node(name=name, forward=compute / 3, backward=compute * 2 / 3, credit=credit, **more)
 
 
-def pipeline(*stages: tuple[Node, ...], micro_batches: int = 8, steps: int = 3, size: int = 0) -> Pipeline:
-    return Pipeline(stages=stages, micro_batches=micro_batches, steps=steps, forward_bytes=size, backward_bytes=size)
+def pipeline(
+    *stages: tuple[Node, ...], micro_batches: int = 8, steps: int = 3, size: int = 0, asynchronous: bool = False
+) -> Pipeline:
+    return Pipeline(
+        stages=stages,
+        micro_batches=micro_batches,
+        steps=steps,
+        forward_bytes=size,
+        backward_bytes=size,
+        asynchronous=asynchronous,
+    )
 
 
 def chain(*nodes: Node, **more: int) -> Pipeline:
@@ -42,6 +51,30 @@ class TestAlone:
 
     def test_a_single_step_has_no_warm_part(self):
         assert simulate(chain(node("a"), steps=1), near).step_seconds == 24.0
+
+
+class TestAsynchronous:
+    @pytest.mark.parametrize("stages", [2, 4])
+    def test_with_few_micro_batches_nothing_is_lost_between_steps(self, stages):
+        """The bound is one micro-batch a period. A synchronous step of four micro-batches over four stages gets 4/7."""
+        nodes = [node(str(n), credit=2 * stages) for n in range(stages)]
+        sync = simulate(chain(*nodes, micro_batches=stages, steps=40), near)
+        stale = simulate(chain(*nodes, micro_batches=stages, steps=40, asynchronous=True), near)
+        assert sync.step_seconds == pytest.approx(3.0 * (2 * stages - 1))
+        assert 3.0 * stages / stale.step_seconds > 0.99
+
+    def test_a_link_s_delay_is_hidden_by_the_credit_without_more_micro_batches(self):
+        nodes = [node(str(n), credit=12) for n in range(4)]
+        slow, fast = (
+            simulate(chain(*nodes, micro_batches=8, steps=60, asynchronous=stale), far) for stale in (False, True)
+        )
+        assert 24.0 / slow.step_seconds < 0.6
+        assert 24.0 / fast.step_seconds > 0.99
+        assert max(use.held for stage in fast.uses for use in stage) <= 12
+
+    def test_replicas_commit_together_and_so_cannot_be(self):
+        with pytest.raises(ValueError, match="commit together"):
+            pipeline((node("a"), node("b")), (node("c"),), asynchronous=True)
 
 
 class TestChain:

@@ -89,6 +89,21 @@ def test_what_was_chosen_is_in_the_spec_and_in_words() -> None:
     assert words.startswith("wire int8/int4: 132 bytes a token there, 68 back; 3 boundaries, every layer (chosen: the")
 
 
+def test_in_subspace_form_the_coefficients_and_the_token_s_id_are_what_is_sent() -> None:
+    narrow = replace(JOB, model=replace(JOB.model, subspace=32))
+    words = "wire raw: 130 bytes a token there, 128 back; stages may be cut anywhere; subspace of 32 in 128"
+    assert wire_words(narrow) == words
+    assert choose_wire(JOB, AUTO, ANY, peers(enough_for("raw") / 3)).name == "int8"
+    assert choose_wire(narrow, AUTO, ANY, peers(enough_for("raw") / 3)).name == "raw"
+
+
+def test_a_narrow_subspace_is_warned_of() -> None:
+    narrow = replace(JOB, model=replace(JOB.model, subspace=16))
+    assert wire_words(narrow).endswith(
+        "; subspace of 16 in 128: so narrow a one costs loss; compare with a model without it"
+    )
+
+
 def test_what_a_job_names_stays_as_it_is() -> None:
     for boundaries, where in (((2,), "one boundary, every 2 layers"), ((1, 2, 3), "3 boundaries, every layer")):
         named = replace(JOB, wire=WireSpec(forward="bf16", backward="bf16", boundaries=boundaries))

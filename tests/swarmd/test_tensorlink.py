@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import socket
 import struct
 import threading
@@ -32,6 +33,7 @@ from swarmd.net.tensorlink import (
 from swarmd.net.tensorlink.halfopen import HalfOpen
 from swarmd.net.tensorlink.tickets import TicketBook
 from swarmd.net.tensorlink.wire import WireReader
+from swarmd.protocols.codecs import CODECS, payload_bytes
 from swarmd.protocols.errors import (
     PeerLost,
     ProtocolViolation,
@@ -213,6 +215,21 @@ async def test_a_closed_link_delivers_everything_and_its_farewell_first() -> Non
         assert pair.into.farewell == "paused by its owner"
         with pytest.raises(PeerLost, match="closed"):
             pair.out.send(*frame(0))
+
+
+@net
+@pytest.mark.parametrize("codec", CODECS)
+async def test_a_tensor_of_several_tiles_is_checked_in_its_own_codec(codec: str) -> None:
+    shape = (3, 70, 96)
+    size = payload_bytes(codec, shape)
+    payload = memoryview(random.Random(codec).randbytes(size))
+    key = FrameKey(RUN, 1, 0, 0, 4, 0)
+    async with linked() as pair:
+        pair.out.send(
+            FrameHeader(1, key, 1, 0, codec, "float32", shape, tile_root(payload, shape, "float32", codec)), payload
+        )
+        await pair.sink.until(frames=1)
+        assert pair.sink.frames[0][1] == payload
 
 
 @net

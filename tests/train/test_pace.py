@@ -7,7 +7,7 @@ from swarmd.train.pace import STEPS, Pace
 
 
 def pace(stage: int = 1, stages: int = 3, *, micro_batches: int = 16, credit: int = 2, room: int = 12) -> Pace:
-    return Pace(stage=stage, stages=stages, micro_batches=micro_batches, credit=credit, room=room)
+    return Pace(stage=stage, stages=stages, most=micro_batches, credit=credit, room=room)
 
 
 def one_step(paced: Pace, *, away: float, gap: float = 0.0, step: int = 1) -> None:
@@ -21,8 +21,8 @@ def one_step(paced: Pace, *, away: float, gap: float = 0.0, step: int = 1) -> No
         paced.arrived(Direction.FORWARD, step, 0, 100.0 + gap)
         paced.backward(110.0, 120.0, split=True)
         paced.arrived(Direction.FORWARD, step, 1, 120.01)
-    paced.forward(0, 0.0, 1.0)
-    paced.forward(1, 1.0, 3.0)
+    paced.forward(step, 0, 0.0, 1.0)
+    paced.forward(step, 1, 1.0, 3.0)
     paced.arrived(Direction.BACKWARD, step, 0, 1.0 + away)
     paced.arrived(Direction.BACKWARD, step, 1, 30.0 + away)
     paced.backward(5.0, 7.0, split=False)
@@ -87,7 +87,7 @@ def test_a_measured_weight_gradient_counts_over_an_assumed_one():
 def test_the_first_stage_puts_nothing_off_and_the_last_has_nothing_away():
     assert pace(0).deferral == 0
     last = pace(2)
-    last.forward(0, 0.0, 1.0)
+    last.forward(1, 0, 0.0, 1.0)
     last.backward(1.0, 3.0, split=False)
     last.commit()
     assert last.credit == 2

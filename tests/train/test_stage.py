@@ -250,8 +250,8 @@ class TestSplitBackward:
 
     def test_only_matrices_of_products_are_put_off(self, tiny_run):
         last = stages_of(tiny_run, (1, 3))[1]
-        x = torch.ones(last._boundary).requires_grad_()
-        left = last._model(x).sum()
+        x = torch.ones(2, 16, 32).requires_grad_()
+        left = last._weights.newest(x).sum()
         _, deferred = input_first(left, x, last.parameters, None)
         assert set(deferred._found) == {name for name, weight in last.parameters.items() if weight.dim() == 1}
         assert set(deferred.gradients()) == set(last.parameters)

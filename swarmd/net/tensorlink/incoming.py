@@ -22,7 +22,6 @@ from swarmd.protocols.tensors import (
     Message,
     parse_header,
     parse_prefix,
-    tile_root,
 )
 
 _SCRAP_BYTES = 64 * 1024
@@ -130,7 +129,7 @@ class IncomingLink(Generic[S]):
         if view.nbytes != header.payload_bytes:
             raise ValueError(f"a slot of {view.nbytes} bytes for a payload of {header.payload_bytes}")
         self._reader.fill(view, rank_of(header))
-        if self._check_roots and tile_root(view, header.shape, header.dtype) != header.root:
+        if self._check_roots and header.root_of(view) != header.root:
             self._post(self._count, "bad_roots")
             raise ProtocolViolation("a tensor's bytes do not have the root in its header")
 
