@@ -8,7 +8,7 @@ goes over the weights that its forward used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
-from swarmd.train.parts import PartHead, PartIn, PartOut
+from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.split import Deferred, input_first
 from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
@@ -173,29 +173,25 @@ class Stage:
         self._forwarded = {key for key in self._forwarded if key[0] > step}
         return StageStep(math.fsum(losses) if self.last else None, norms)
 
-    def own_part(self, step: int) -> PartOut:
-        """What this replica of the stage counted of a step, for the other replicas."""
-        self._check_turn(step, 0)
-        back = self._forwarded - self._graphs.keys()
-        counted = tuple(sorted(number for of, number in back if of == step and number not in self._deferred))
-        losses = tuple(self._losses[step, each] for each in counted) if self.last else ()
-        return PartOut(PartHead(counted, losses), self._exact())
+    def loss_of(self, step: int, micro_batch: int) -> float:
+        """The loss of a micro-batch that was counted here, as a share of its step's mean; 0 but at the last stage."""
+        return self._losses.get((step, micro_batch), 0.0)
 
-    def open_part(self, step: int, head: PartHead) -> PartIn:
-        """Another replica's part begins to arrive; add its slices, then ``close_part``."""
-        self._check_turn(step, 0)
-        head.check(last=self.last)
-        return PartIn(head, self._exact())
+    def own_part(self, micro_batches: Set[int], most: int) -> Iterator[bytes]:
+        """What this replica of the stage has in its sum, which is of these micro-batches, for the others."""
+        return part_slices(self._exact(), micro_batches, most)
 
-    def close_part(self, part: PartIn) -> None:
-        """A part is whole: its micro-batches count, each once."""
-        if not part.whole:
-            raise ProtocolViolation("a part ended before its last value")
-        self._exact().close(frozenset(part.head.micro_batches))
-        step = self.version + 1
-        self._losses.update(
-            ((step, each), loss) for each, loss in zip(part.head.micro_batches, part.head.losses, strict=False)
-        )
+    def open_part(self, micro_batches: Set[int]) -> PartIn:
+        """Another replica's part of the step at hand begins to arrive; add its slices, then ``close_part``."""
+        return PartIn(micro_batches, self._exact())
+
+    def close_part(self, part: PartIn, losses: Mapping[int, float]) -> None:
+        """A part is whole: its micro-batches count, each once, and at the last stage so do their losses."""
+        if not part.whole or losses.keys() != part.micro_batches:
+            raise ProtocolViolation("a part ended before its last value, or has other losses than micro-batches")
+        self._exact().close(part.micro_batches)
+        if self.last:
+            self._losses.update({(self.version + 1, each): loss for each, loss in losses.items()})
 
     def evaluate(self, batch: int, x: Tensor | None = None) -> Tensor | float:
         """One batch of held-out windows, with the newest weights.

@@ -169,8 +169,8 @@ class Swarm:
                 flow.evaluation_arrived(step, batch)
             case Tell(step, micro_batch):
                 self.say(me, self.groups[me].told(sender[1], step, micro_batch))
-            case Give(step, micro_batches):
-                self.say(me, self.groups[me].part_arrived(sender[1], step, micro_batches))
+            case Give(step):
+                self.say(me, self.groups[me].part_arrived(sender[1], step))
 
 
 def made(seed, shape=(1, 3, 1), **more):

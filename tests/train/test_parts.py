@@ -11,13 +11,13 @@ import torch
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import NumericsSpec
 from swarmd.train.loop import StepRow, train
-from swarmd.train.parts import PartHead, PartIn
+from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.stage import Stage
 from swarmd.train.sums import ExactSums
 
 CPU = torch.device("cpu")
 SHAPES = {"a.weight": (3, 5), "b.weight": (7,)}
-WHOLE = PartHead((0, 1), ())
+WHOLE = frozenset({0, 1})
 
 
 def sums_with(*counted, scale=1e-3, micro_batches=4):
@@ -31,10 +31,9 @@ def sums_with(*counted, scale=1e-3, micro_batches=4):
 
 
 def merged(into, out_of, counted, most=64):
-    head = PartHead(counted, ())
-    part = PartIn(head, into)
-    for begin in range(0, out_of.size, most):
-        part.add(out_of.part(begin, min(begin + most, out_of.size)))
+    part = PartIn(set(counted), into)
+    for values in part_slices(out_of, set(counted), 8 * most):
+        part.add(values)
     assert part.whole
     into.close(frozenset(counted))
 
@@ -77,28 +76,24 @@ class TestSums:
 
     @pytest.mark.parametrize("size", [0, 7, 9, 23 * 8])
     def test_a_slice_of_no_whole_values_or_beyond_the_end_is_refused(self, size):
-        with pytest.raises(ProtocolViolation, match=r"slice of no values|does not fit|there are 22"):
+        with pytest.raises(ProtocolViolation, match=r"22 values are left|does not fit"):
             PartIn(WHOLE, sums_with()).add(bytes(size))
 
-    def test_a_slice_after_the_last_is_refused_and_an_empty_part_has_none(self):
+    def test_a_slice_after_the_last_is_refused(self):
         part = PartIn(WHOLE, sums_with())
         part.add(bytes(22 * 8))
-        for full in (part, PartIn(PartHead((), ()), sums_with())):
-            assert full.whole
-            with pytest.raises(ProtocolViolation, match="one too many"):
-                full.add(bytes(8))
+        assert part.whole
+        with pytest.raises(ProtocolViolation, match="0 values are left"):
+            part.add(bytes(8))
 
-
-@pytest.mark.parametrize("micro_batches", [(1, 0), (1, 1)])
-def test_a_head_names_each_micro_batch_once_and_in_order(micro_batches):
-    with pytest.raises(ProtocolViolation, match="rise"):
-        PartHead(micro_batches, ())
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -1e300])
-def test_a_loss_is_a_finite_float32(loss):
-    with pytest.raises(ProtocolViolation, match="not finite"):
-        PartHead((0,), (loss,))
+    def test_the_part_of_nothing_is_a_zero(self):
+        assert list(part_slices(sums_with(), set(), 64)) == [bytes(8)]
+        part = PartIn(set(), sums_with())
+        for odd in (bytes(16), b"\1" * 8):
+            with pytest.raises(ProtocolViolation, match=r"1 values are left|no sum of 0"):
+                part.add(odd)
+        part.add(bytes(8))
+        assert part.whole
 
 
 # --- stages
@@ -112,16 +107,17 @@ def replicas_of(run, ends, counts):
     return made
 
 
-def exchange(group, step, most):
-    """Every replica gives its part to every other, as bytes."""
-    parts = [stage.own_part(step) for stage in group]
+def exchange(group, step, counted, most):
+    """Every replica gives its part to every other, as bytes. ``counted``: whose each micro-batch is."""
+    of = {stage: [each for each, owner in counted.items() if owner is stage] for stage in group}
+    parts = {stage: list(stage.own_part(set(of[stage]), most)) for stage in group}
+    losses = {stage: {each: stage.loss_of(step, each) for each in of[stage]} for stage in group}
     for stage in group:
-        for part in parts:
-            if part is not parts[group.index(stage)]:
-                coming = stage.open_part(step, PartHead(part.head.micro_batches, part.head.losses))
-                for values in part.slices(most):
-                    coming.add(values)
-                stage.close_part(coming)
+        for other in (each for each in group if each is not stage):
+            coming = stage.open_part(set(of[other]))
+            for values in parts[other]:
+                coming.add(values)
+            stage.close_part(coming, losses[other])
 
 
 def one_step(groups, step, chance, most=1000):
@@ -134,8 +130,8 @@ def one_step(groups, step, chance, most=1000):
             tensor = stage.forward(step, index, tensor)
         for stage in reversed(path):
             tensor = stage.backward(step, index, tensor)
-    for group in groups:
-        exchange(group, step, most)
+    for number, group in enumerate(groups):
+        exchange(group, step, {index: path[number] for index, path in enumerate(paths)}, most)
     return [[stage.commit(step) for stage in group] for group in groups]
 
 
@@ -166,12 +162,13 @@ class TestOutOfTurn:
         return replicas_of(tiny_run, (3,), (2,))[0]
 
     def test_nothing_commits_before_every_part_is_closed(self, pair):
-        for index in range(4):
-            pair[index % 2].forward(1, index)
-            pair[index % 2].backward(1, index)
+        owners = {index: pair[index % 2] for index in range(4)}
+        for index, stage in owners.items():
+            stage.forward(1, index)
+            stage.backward(1, index)
         with pytest.raises(ProtocolViolation, match="cannot be committed"):
             pair[0].commit(1)
-        exchange(pair, 1, 4096)
+        exchange(pair, 1, owners, 4096)
         assert pair[0].commit(1) == pair[1].commit(1)
 
     def test_what_another_counted_cannot_be_held_here(self, pair):
@@ -180,25 +177,21 @@ class TestOutOfTurn:
             pair[0].forward(1, index)
             pair[0].backward(1, index)
         pair[1].forward(1, 3)
-        exchange(pair, 1, 4096)
+        exchange(pair, 1, dict.fromkeys(range(4), pair[0]), 4096)
         with pytest.raises(ProtocolViolation, match="cannot be committed"):
             pair[1].commit(1)
 
-    def test_a_part_is_of_the_step_at_hand_and_whole_and_has_its_losses(self, pair):
-        pair[0].forward(1, 0)
-        pair[0].backward(1, 0)
-        part = pair[0].own_part(1)
-        assert part.head == PartHead((0,), part.head.losses)
-        for call in (lambda: pair[1].own_part(2), lambda: pair[1].open_part(2, part.head)):
-            with pytest.raises(ProtocolViolation, match="weights are of step 0"):
-                call()
+    def test_a_part_is_whole_and_has_its_losses(self, pair):
+        part = pair[1].open_part({0})
         with pytest.raises(ProtocolViolation, match="ended before"):
-            pair[1].close_part(pair[1].open_part(1, part.head))
-        with pytest.raises(ProtocolViolation, match="1 micro-batches with 0 losses"):
-            pair[1].open_part(1, PartHead((0,), ()))
+            pair[1].close_part(part, {0: 1.0})
+        part.add(bytes(8 * pair[1]._exact().size))
+        for losses in ({}, {0: 1.0, 1: 1.0}):
+            with pytest.raises(ProtocolViolation, match="other losses than micro-batches"):
+                pair[1].close_part(part, losses)
 
     def test_ordered_sums_refuse_replicas(self, tiny_run):
         run = tiny_run.changed(numerics=NumericsSpec(sum="ordered"))
         stage = replicas_of(run, (3,), (1,))[0][0]
         with pytest.raises(ProtocolViolation, match='replicas need sum = "exact"'):
-            stage.own_part(1)
+            next(stage.own_part(set(), 8))
