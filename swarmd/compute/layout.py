@@ -73,6 +73,11 @@ class SlotLayout:
         return len(self.pools) * SLOTS_PER_POOL
 
     @property
+    def frame_bytes(self) -> int:
+        """Of the slots for boundary tensors: a stage of one peer uses no others."""
+        return self.begin_of(FRAME_POOLS * SLOTS_PER_POOL)
+
+    @property
     def total_bytes(self) -> int:
         """Of all slots."""
         return self.begin_of(self.count)

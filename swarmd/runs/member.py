@@ -194,13 +194,18 @@ class Membership:
         """Send what carries a spec, in a thread: it may be more than the socket takes before the process reads."""
         await trio.to_thread.run_sync(computer.send, message, abandon_on_cancel=True)
 
-    async def _build(self, plan: Plan, place: int) -> None:
+    def _check(self, plan: Plan, place: int) -> None:
         if (plan.run, plan.term) != (self._statement.run, self._offer.term) or self._plan is not None:
             raise ProtocolViolation("a plan of another run or term, or a second one")
         if not 0 <= place < len(plan.stages) or plan.stages[place].peer != self._deps.identity.peer:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
+        if plan.shared and not self._spec.may_share_stages:
+            raise ProtocolViolation('a plan with replicas for a run without sum = "exact", or with stale steps')
+
+    async def _build(self, plan: Plan, place: int) -> None:
+        self._check(plan, place)
         here, stage = plan.stages[place], stage_of(plan, place)
         room = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
@@ -309,7 +314,7 @@ class Membership:
             layer_ns,
             embed_ns,
             head_ns,
-            max(1, free_memory(self._deps, self._lease) - self._layout.total_bytes),
+            max(1, free_memory(self._deps, self._lease) - self._layout.frame_bytes),
             int(self._deps.config.upload_mbit * 125_000),
             words(device.view.numerics)[:200] if device.view else "",
         )
