@@ -71,7 +71,11 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             threads=settings.get("numerics.threads", int),
         ),
         wire=WireTable(codec=settings.get("wire.codec", str), boundaries=settings.layers("wire.boundaries")),
-        run=RunTable(min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)),
+        run=RunTable(
+            min_stages=settings.get("run.min_stages", int),
+            max_stages=settings.maybe("run.max_stages", int),
+            replicas=settings.get("run.replicas", int),
+        ),
         budget=_budget(settings),
     )
 

@@ -40,7 +40,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     """Settings that contradict one another. ``present``: the names that stand in the file."""
     yield from chain(_source_faults(job.data, present), _tokenizer_faults(job, present))
     yield from chain(batch_faults(job.batch), schedule_faults(job.schedule, job.optimizer, job.batch))
-    yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present))
+    yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present), _replica_faults(job))
     if job.model.checkpoint is not None:
         yield from _checkpoint_faults(job, present)
         yield from stage_faults(job.run, None)
@@ -84,6 +84,16 @@ def _mode_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     mode, after = "schedule.mode", "schedule.async_after"
     if after in present and not job.schedule.asynchronous:
         yield Fault(mode, FLOW_SYNC, f'has no async_after; remove that, or use mode = "{FLOW_ASYNC}"', (mode, after))
+
+
+def _replica_faults(job: JobFile) -> Iterator[Fault]:
+    name, replicas = "run.replicas", job.run.replicas
+    if replicas > 1 and job.numerics.sum != "exact":
+        problem = 'needs sum = "exact": in another order, replicas would give other bits; use 1'
+        yield Fault(name, replicas, problem, (name, "numerics.sum"))
+    if replicas > 1 and job.schedule.asynchronous:
+        problem = f'needs steps that are not stale; use 1, or mode = "{FLOW_SYNC}"'
+        yield Fault(name, replicas, problem, (name, "schedule.mode"))
 
 
 def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from swarmd.protocols.budget import MAX_LANE_HOURS, MAX_PAY_EVERY
 from swarmd.protocols.codecs import WIRES
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
+from swarmd.protocols.statements import MAX_REPLICAS
 
 Setting = int | float | str | bool | tuple[str, ...] | tuple[int, ...] | None
 
@@ -97,6 +98,7 @@ FIELDS: tuple[Field, ...] = (
     _whole("schedule.async_after", "schedule.async_after"),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
+    Field("run", "replicas", "int", "run.replicas", 1, range=Range(1, MAX_REPLICAS)),
     Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),
     Field("budget", "max_price", "int", "budget.max_price", range=PRICE),
     Field("budget", "pay_every", "int", "budget.pay_every", 8, range=Range(1, MAX_PAY_EVERY)),

@@ -104,6 +104,8 @@ class RunTable:
     min_stages: int
     max_stages: int | None
     """None: as many as the planner finds useful."""
+    replicas: int = 1
+    """The most peers that may share a stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

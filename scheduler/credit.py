@@ -28,6 +28,25 @@ def deferral_for(*, gap: float, weights: float) -> int:
     return floor(gap / weights)
 
 
+ASSUMED_ROUND_TRIP = 0.05
+"""Seconds between neighbours, until it is measured: credits for a home link cost a near one only memory."""
+BACKWARD_SHARE = 2 / 3
+"""Of a micro-batch's time: backward computes two products for forward's one."""
+
+
+def planned_credit(stage: int, stages: int, *, seconds: float, period: float) -> int:
+    """The credit of a stage that takes ``seconds`` for a micro-batch and gets one every ``period``."""
+    return credits(
+        stage,
+        stages,
+        forward=seconds * (1 - BACKWARD_SHARE),
+        backward=seconds * BACKWARD_SHARE,
+        transfer=0.0,
+        round_trip=ASSUMED_ROUND_TRIP,
+        period=period,
+    )
+
+
 def credits(
     stage: int,
     stages: int,

@@ -46,6 +46,8 @@ class ModelProfile:
     """Memory that a stage needs whatever its layers."""
     group: int = 1
     """Layers between two places where stages may be cut; the last group may be shorter."""
+    part_bytes: tuple[int, int, int] = (0, 0, 0)
+    """What replicas send each other in a step, for each layer, for the embedding and for the head."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a model without layers, or of layers without weights, or of empty groups."""
@@ -73,6 +75,11 @@ class ModelProfile:
         """What a stage sends per micro-batch: activations to the next one, gradients to the one before."""
         back = self.boundary_bytes if self.gradient_bytes is None else self.gradient_bytes
         return (not place.heads) * self.boundary_bytes + (not place.embeds) * back
+
+    def exchanged(self, layers: int, place: Place) -> int:
+        """Bytes that a replica of a stage sends to each other one in a step."""
+        layer, embed, head = self.part_bytes
+        return layers * layer + place.embeds * embed + place.heads * head
 
     def memory(self, layers: int, place: Place) -> int:
         """Bytes that a stage of so many layers needs."""

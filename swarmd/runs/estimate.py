@@ -11,6 +11,7 @@ from swarmd.protocols.advert import Advert
 from swarmd.protocols.budget import Budget
 from swarmd.protocols.control import EstimateView
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.ledger.amounts import format_credits
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.funding import too_dear
@@ -29,8 +30,8 @@ async def estimate_job(deps: RunDeps, path: str) -> EstimateView:
 async def estimate_prepared(deps: RunDeps, answer: dict[str, Any]) -> EstimateView:
     """As ``estimate_job``, of what ``swarmd.train.prepare`` answered."""
     (spec, _), budget = settled_spec(answer, deps), Budget(**answer["budget"])
-    asked = answer["run"]
-    shape = Shape(model=model_profile(spec), min_stages=asked["min_stages"] or 1, max_stages=asked["max_stages"])
+    asked = RunTable(**answer["run"])
+    shape = Shape(model=model_profile(spec), min_stages=asked.min_stages, max_stages=asked.max_stages)
     quotes = [quote_of(peer, advert, budget, deps) for peer, advert in sorted(deps.adverts().items())]
     found = await trio.to_thread.run_sync(estimate, spec, shape, quotes, budget)
     return EstimateView(

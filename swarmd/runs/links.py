@@ -32,7 +32,7 @@ from swarmd.protocols.tensors import Ack, FrameHeader
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.expecting import AFTER, BEFORE, BESIDE, expected_frames
 from swarmd.runs.link_desk import ask_for_ticket
-from swarmd.scheduler.around import around
+from swarmd.scheduler.around import around, stage_of
 
 Note = Callable[[int, FrameHeader], None]
 """Told of each frame that crossed, and the place it came from or went to."""
@@ -221,7 +221,8 @@ class StageLinks:
         await link.run()
         reason: RemoteError | None = link.reason
         peer = self._plan.stages[at].peer
-        self._broken(peer, f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
+        where = f"the link with stage {stage_of(self._plan, at)} ({short(peer)})"
+        self._broken(peer, f"{where} broke: {reason.message if reason else 'closed'}")
 
     def _check_complete(self) -> None:
         if len(self._out) == len(self._in) == len(self._neighbours):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from typing import Any
 
 import trio
 
@@ -13,6 +14,7 @@ from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import RunStatement, sign_run
 from swarmd.runs.blob_exchange import Grant
@@ -120,7 +122,7 @@ class Runs:
         if len(self._running) >= MAX_RUNNING:
             raise Refused(f"this node coordinates {MAX_RUNNING} runs already", hint="wait, or stop one")
 
-    def _record(self, spec: JobSpec, budget: Budget, stages: dict[str, int | None]) -> RunRecord:
+    def _record(self, spec: JobSpec, budget: Budget, asked: dict[str, Any]) -> RunRecord:
         deps = self._deps
         me: PeerId = deps.identity.peer
         created = time.time()
@@ -133,8 +135,7 @@ class Runs:
             signed=sign_run(statement, deps.identity.sign),
             directory=deps.paths.run(statement.run),
             created=created,
-            min_stages=stages["min_stages"] or 1,
-            max_stages=stages["max_stages"],
+            asked=RunTable(**asked),
             budget=budget,
             grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
         )

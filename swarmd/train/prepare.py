@@ -120,9 +120,8 @@ def main(arguments: list[str]) -> int:
     except SwarmdError as error:
         print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
         return error.exit_code
-    stages = {"min_stages": job.run.min_stages, "max_stages": job.run.max_stages}
     encoded = base64.b64encode(spec.to_bytes()).decode()
-    tables = {"run": stages, "wire": asdict(job.wire), "budget": asdict(job.budget)}
+    tables = {"run": asdict(job.run), "wire": asdict(job.wire), "budget": asdict(job.budget)}
     print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, **tables}))
     return 0
 

@@ -26,7 +26,7 @@ async def record(tmp_path: Path) -> RunRecord:
     """A run in two stages."""
     async with open_swarm(tmp_path) as swarm:
         record = record_of((await swarm.add()).deps)
-    record.plan = plan_over(record, A, B)
+    record.planned(plan_over(record, A, B), ())
     return record
 
 
@@ -53,7 +53,7 @@ async def test_without_a_plan_nothing_was_trained(record: RunRecord) -> None:
 
 
 async def test_a_loss_nobody_told_is_not_a_number(record: RunRecord) -> None:
-    record.plan = plan_over(record, A)
+    record.planned(plan_over(record, A), ())
     row = record.stepped(A, done(1, None, 1.0), 1.0)
     assert row is not None
     assert math.isnan(row.loss)

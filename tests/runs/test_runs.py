@@ -30,10 +30,12 @@ async def submit(
     codec: str = "raw",
     mode: str = "flow-sync",
     subspace: int = 0,
+    replicas: int = 1,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
-    more = f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    shared = f"max_stages = {stages}\nreplicas = {replicas}\n" if replicas > 1 else ""
+    more = f'[run]\nmin_stages = {stages}\n{shared}[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
     if mode == "flow-async":
         more += "async_after = 2\n"
     job.write_text(text + more)
@@ -76,6 +78,23 @@ async def test_with_a_lossy_wire_too_two_nodes_write_the_plain_loops_file(tmp_pa
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         metrics = (record.directory / "model" / "metrics.jsonl").read_text()
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("stages", "count"), [(1, 2), (2, 4), (3, 4)])
+@pytest.mark.parametrize("codec", ["raw", "int8/int4"])
+async def test_with_replicas_too_the_plain_loops_file_is_written(
+    tmp_path: Path, stages: int, count: int, codec: str
+) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(count)]
+        record = await submit(nodes[0], tmp_path, stages=stages, codec=codec, replicas=2)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.plan.shared
+        assert len(record.plan.groups) == stages
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+        await all_free(nodes)
 
 
 @pytest.mark.parametrize("codec", ["raw", "int8/int4"])
