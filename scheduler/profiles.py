@@ -28,6 +28,13 @@ class Place(Enum):
         return self in (Place.ONLY, Place.LAST)
 
 
+def place_of(first: int, end: int, layers: int) -> Place:
+    """Where a stage of layers ``first`` to ``end - 1`` stands in a model of so many layers."""
+    if first == 0:
+        return Place.ONLY if end == layers else Place.FIRST
+    return Place.LAST if end == layers else Place.MIDDLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
     """What one micro-batch of a model costs, wherever it runs."""

@@ -13,7 +13,7 @@ from swarmd.protocols.ids import PeerId
 from swarmd.protocols.statements import StageAssignment
 from swarmd.scheduler.credit import planned_credit
 from swarmd.scheduler.explain import milliseconds
-from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, place_of
 from swarmd.scheduler.replicas import LOOKS, ReplicaPlan, ReplicaStage, plan_replicas
 
 
@@ -50,7 +50,9 @@ def exchange_seconds(stage: ReplicaStage, workers: Sequence[WorkerProfile], mode
     """How long the replicas of a stage send their sums to each other; 0 for one alone, or unknown uplinks."""
     uplinks: dict[PeerId, float] = {worker.peer: worker.uplink_bytes_per_s for worker in workers}
     slowest = min((uplinks[peer] for peer in stage.peers if uplinks[peer]), default=0.0)
-    sent = (len(stage.peers) - 1) * model.exchanged(stage.end - stage.first, _place(stage, model))
+    sent = (len(stage.peers) - 1) * model.exchanged(
+        stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
+    )
     return sent / slowest if slowest else 0.0
 
 
@@ -65,15 +67,11 @@ def shared_places(
     places: list[StageAssignment] = []
     for number, stage in enumerate(plan.stages):
         for peer in sorted(stage.peers):
-            seconds = by_peer[peer].seconds(model, stage.end - stage.first, _place(stage, model))
+            seconds = by_peer[peer].seconds(
+                model, stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
+            )
             turn = seconds * stage.rate / plan.rate
             credit = min(most_held, planned_credit(number, len(plan.stages), seconds=seconds, period=turn))
             service = max(1, round(seconds * 1e6)) if len(stage.peers) > 1 else 0
             places.append(StageAssignment(peer, stage.first, stage.end, credit, (), service))
     return tuple(places)
-
-
-def _place(stage: ReplicaStage, model: ModelProfile) -> Place:
-    if stage.end == model.layers:
-        return Place.LAST if stage.first else Place.ONLY
-    return Place.MIDDLE if stage.first else Place.FIRST

@@ -301,6 +301,15 @@ MISTAKES: list[tuple[str, str]] = [
         "[run]\nmax_stages = 9",
         "job.toml:2: run.max_stages = 9: a stage holds at least one of the 8 layers; use at most 8",
     ),
+    ("[run]\nreplicas = 9", "job.toml:2: run.replicas = 9: must be from 1 to 8; use 8"),
+    (
+        '[run]\nreplicas = 2\n[numerics]\nsum = "ordered"',
+        'job.toml:2: run.replicas = 2: needs sum = "exact": in another order, replicas would give other bits; use 1',
+    ),
+    (
+        '[run]\nreplicas = 2\n[schedule]\nmode = "flow-async"',
+        'job.toml:2: run.replicas = 2: needs steps that are not stale; use 1, or mode = "flow-sync"',
+    ),
     (
         "[tokenizer]\nkind = 'file'",
         'job.toml:2: tokenizer.kind = "file": names no file; add file = "tokenizer.json"',
