@@ -50,9 +50,8 @@ def exchange_seconds(stage: ReplicaStage, workers: Sequence[WorkerProfile], mode
     """How long the replicas of a stage send their sums to each other; 0 for one alone, or unknown uplinks."""
     uplinks: dict[PeerId, float] = {worker.peer: worker.uplink_bytes_per_s for worker in workers}
     slowest = min((uplinks[peer] for peer in stage.peers if uplinks[peer]), default=0.0)
-    sent = (len(stage.peers) - 1) * model.exchanged(
-        stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
-    )
+    layers, place = stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
+    sent = (len(stage.peers) - 1) * model.exchanged(layers, place)
     return sent / slowest if slowest else 0.0
 
 
@@ -66,10 +65,9 @@ def shared_places(
     by_peer = {worker.peer: worker for worker in workers}
     places: list[StageAssignment] = []
     for number, stage in enumerate(plan.stages):
+        layers, place = stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
         for peer in sorted(stage.peers):
-            seconds = by_peer[peer].seconds(
-                model, stage.end - stage.first, place_of(stage.first, stage.end, model.layers)
-            )
+            seconds = by_peer[peer].seconds(model, layers, place)
             turn = seconds * stage.rate / plan.rate
             credit = min(most_held, planned_credit(number, len(plan.stages), seconds=seconds, period=turn))
             service = max(1, round(seconds * 1e6)) if len(stage.peers) > 1 else 0
