@@ -32,7 +32,7 @@ def spec_of(job: JobFile, base: Path) -> JobSpec:
         tokenizer=TokenizerSpec(kind=tokenizer.spec.kind, file=tokenizer.spec.file),
         data=DataSpec(source="manifest", dtype=dtype_for(model.vocab_size), train=(), held_out=(), text_hash=_NO_TEXT),
         optimizer=job.optimizer,
-        batch=job.batch,
+        batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
         wire=job.wire.resolved(model.num_hidden_layers),

@@ -50,7 +50,7 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         tokenizer=tokenizer.spec,
         data=data,
         optimizer=job.optimizer,
-        batch=job.batch,
+        batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
         wire=job.wire.resolved(model.num_hidden_layers),
