@@ -6,7 +6,22 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 
+from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.footprint import (
+    boundary_bytes,
+    embedding_parameters,
+    frozen_bytes,
+    head_parameters,
+    layer_activations,
+    layer_parameters,
+    logits_bytes,
+    most_held,
+    unit_memory,
+)
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.tensors import Direction
+from swarmd.protocols.wirerules import group_of
 
 
 class Place(Enum):
@@ -78,6 +93,23 @@ class ModelProfile:
         """Bytes that a stage of so many layers needs."""
         ends = place.embeds * self.embed_bytes + place.heads * self.head_bytes
         return layers * self.layer_bytes + ends + self.stage_bytes
+
+
+def model_profile(spec: JobSpec) -> ModelProfile:
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
+    model, batch, held = spec.model, spec.batch, most_held(spec)
+    boundary = boundary_bytes(model, batch)
+    return ModelProfile(
+        layers=model.num_hidden_layers,
+        layer_bytes=unit_memory(spec, layer_parameters(model))
+        + held * (layer_activations(model, batch) + 2 * boundary),
+        embed_bytes=unit_memory(spec, embedding_parameters(model)),
+        head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
+        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
+        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
+        stage_bytes=frozen_bytes(model),
+        group=group_of(spec.wire),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,30 +7,17 @@ from types import MappingProxyType
 
 import trio
 
-from swarmd.protocols.boundary import frame_bytes
-from swarmd.protocols.footprint import (
-    boundary_bytes,
-    embedding_parameters,
-    frozen_bytes,
-    head_parameters,
-    layer_activations,
-    layer_parameters,
-    logits_bytes,
-    most_held,
-    unit_memory,
-)
+from swarmd.protocols.footprint import most_held
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
-from swarmd.protocols.tensors import Direction
-from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
 from swarmd.scheduler.flow import credits
 from swarmd.scheduler.partition import Partition, StagePlan
-from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.profiles import WorkerProfile, model_profile
 from swarmd.scheduler.purse import Purse
 from swarmd.scheduler.thrift import plan_within
 
@@ -82,23 +69,6 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
         memory_bytes=profile.memory_bytes,
         uplink_bytes_per_s=float(profile.uplink_bytes_per_s),
         numerics=profile.numerics,
-    )
-
-
-def model_profile(spec: JobSpec) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
-    model, batch, held = spec.model, spec.batch, most_held(spec)
-    boundary = boundary_bytes(model, batch)
-    return ModelProfile(
-        layers=model.num_hidden_layers,
-        layer_bytes=unit_memory(spec, layer_parameters(model))
-        + held * (layer_activations(model, batch) + 2 * boundary),
-        embed_bytes=unit_memory(spec, embedding_parameters(model)),
-        head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
-        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
-        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
-        stage_bytes=frozen_bytes(model),
-        group=group_of(spec.wire),
     )
 
 
