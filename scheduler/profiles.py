@@ -6,7 +6,23 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 
+from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.footprint import (
+    boundary_bytes,
+    embedding_parameters,
+    frozen_bytes,
+    head_parameters,
+    layer_activations,
+    layer_parameters,
+    logits_bytes,
+    most_held,
+    part_bytes,
+    unit_memory,
+)
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.tensors import Direction
+from swarmd.protocols.wirerules import group_of
 
 
 class Place(Enum):
@@ -92,6 +108,28 @@ class ModelProfile:
         """Bytes that a stage of so many layers needs."""
         ends = place.embeds * self.embed_bytes + place.heads * self.head_bytes
         return layers * self.layer_bytes + ends + self.stage_bytes
+
+
+def model_profile(spec: JobSpec, *, shared: bool = False) -> ModelProfile:
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
+
+    ``shared``: a stage may have replicas, which keep each other's sums as well.
+    """
+    model, batch, held = spec.model, spec.batch, most_held(spec)
+    boundary = boundary_bytes(model, batch)
+    counts = (layer_parameters(model), embedding_parameters(model), head_parameters(model))
+    layer, embed, head = (unit_memory(spec, count) + (part_bytes(count) if shared else 0) for count in counts)
+    return ModelProfile(
+        layers=model.num_hidden_layers,
+        layer_bytes=layer + held * (layer_activations(model, batch) + 2 * boundary),
+        embed_bytes=embed,
+        head_bytes=head + logits_bytes(model, batch),
+        part_bytes=(part_bytes(counts[0]), part_bytes(counts[1]), part_bytes(counts[2])),
+        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
+        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
+        stage_bytes=frozen_bytes(model),
+        group=group_of(spec.wire),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

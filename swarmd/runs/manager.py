@@ -80,9 +80,10 @@ class Runs:
         self._check_room()
         await self._deps.device.probed.wait()
         answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
-        spec, wire = settled_spec(answer, self._deps)
-        record = self._record(spec, Budget(**answer["budget"]), answer["run"])
-        self._deps.events.info(wire, run=record.run)
+        settled = await settled_spec(answer, self._deps)
+        record = self._record(settled.spec, Budget(**answer["budget"]), answer["run"])
+        self._deps.events.info(settled.wire, run=record.run)
+        self._deps.events.info(settled.batch, run=record.run)
         await self._begin(record)
         return record
 

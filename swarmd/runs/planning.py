@@ -8,31 +8,17 @@ from types import MappingProxyType
 
 import trio
 
-from swarmd.protocols.boundary import frame_bytes
-from swarmd.protocols.footprint import (
-    boundary_bytes,
-    embedding_parameters,
-    frozen_bytes,
-    head_parameters,
-    layer_activations,
-    layer_parameters,
-    logits_bytes,
-    most_held,
-    part_bytes,
-    unit_memory,
-)
+from swarmd.protocols.footprint import most_held
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
-from swarmd.protocols.tensors import Direction
-from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
 from swarmd.scheduler.credit import planned_credit
 from swarmd.scheduler.partition import Partition, StagePlan
-from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.profiles import WorkerProfile, model_profile
 from swarmd.scheduler.purse import Purse
 from swarmd.scheduler.sharing_plan import plan_shared, shared_places
 from swarmd.scheduler.thrift import plan_within
@@ -98,28 +84,6 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
         memory_bytes=profile.memory_bytes,
         uplink_bytes_per_s=float(profile.uplink_bytes_per_s),
         numerics=profile.numerics,
-    )
-
-
-def model_profile(spec: JobSpec, *, shared: bool = False) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
-
-    ``shared``: a stage may have replicas, which keep each other's sums as well.
-    """
-    model, batch, held = spec.model, spec.batch, most_held(spec)
-    boundary = boundary_bytes(model, batch)
-    counts = (layer_parameters(model), embedding_parameters(model), head_parameters(model))
-    layer, embed, head = (unit_memory(spec, count) + (part_bytes(count) if shared else 0) for count in counts)
-    return ModelProfile(
-        layers=model.num_hidden_layers,
-        layer_bytes=layer + held * (layer_activations(model, batch) + 2 * boundary),
-        embed_bytes=embed,
-        head_bytes=head + logits_bytes(model, batch),
-        part_bytes=(part_bytes(counts[0]), part_bytes(counts[1]), part_bytes(counts[2])),
-        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
-        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
-        stage_bytes=frozen_bytes(model),
-        group=group_of(spec.wire),
     )
 
 

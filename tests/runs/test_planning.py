@@ -14,9 +14,9 @@ from swarmd.protocols.ids import PeerId
 from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.spec import JobSpec
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.planning import make_plan, model_profile, worker_profile
+from swarmd.runs.planning import make_plan, worker_profile
 from swarmd.runs.record import RunRecord
-from swarmd.scheduler.profiles import Place, WorkerProfile
+from swarmd.scheduler.profiles import Place, WorkerProfile, model_profile
 from tests.protocols.keys import advert
 from tests.runs.nodes import open_swarm
 from tests.runs.values import FOUR_LAYERS, A, B, profile, record_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,23 @@ async def test_in_subspace_form_too_two_nodes_write_the_plain_loops_file(tmp_pat
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         metrics = (record.directory / "model" / "metrics.jsonl").read_text()
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+
+
+async def test_micro_batches_that_the_swarm_chose_give_the_plain_loops_file(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        job = small_job(tmp_path)
+        text = re.sub("micro_batch.*\n", "", job.read_text()).replace("[batch]", "[batch]\nsequences = 8")
+        job.write_text(re.sub("windows.*\n", "", text) + "[run]\nmin_stages = 2\n")
+        record = await nodes[0].runs.submit(str(job))
+        assert await nodes[0].finished(record) == ("done", "", "")
+        batch = record.spec.batch
+        assert batch.micro_batch_size * batch.micro_batches == 8
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        told = [event.text for event in nodes[0].deps.events.recent(100)]
+        assert any(
+            words.startswith("8 sequences a step: ") and "(chosen: 2 stages would take" in words for words in told
+        )
 
 
 async def test_the_same_file_twice_gives_two_runs_and_equal_weights(tmp_path: Path) -> None:
