@@ -112,6 +112,7 @@ class Work:
     forward_ns: int
     backward_ns: int
     cpu_ns: int
+    commit_ns: int
 
 
 @dataclass(frozen=True, slots=True)

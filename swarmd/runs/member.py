@@ -91,7 +91,7 @@ class Membership:
         self._links: StageLinks | None = None
         self._plan: Plan | None = None
         self._grant = Grant(lease.store, {statement.submitter})
-        self._work = compute.Work(0, 0, 0, 0, 0)
+        self._work = compute.Work(0, 0, 0, 0, 0, 0)
         self._step = 0
         self._finished = self._released = False
 
@@ -324,5 +324,5 @@ class Membership:
         work = self._work
         return Beat(
             number, self._step, work.micro_batches, work.busy_ns, work.forward_ns, work.backward_ns,
-            sent, received, work.cpu_ns + time.process_time_ns(),
+            sent, received, work.cpu_ns + time.process_time_ns(), work.commit_ns,
         )  # fmt: skip

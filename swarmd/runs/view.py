@@ -116,4 +116,5 @@ def _stage(index: int, stage: StageAssignment, member: MemberRecord, advert: Adv
         cpu_seconds=beat.cpu_ns / 1e9 if beat else 0.0,
         pid=member.accepted.pid if member.accepted else 0,
         reason=reason,
+        commit_ms=beat.commit_ns / 1e6 if beat else 0.0,
     )

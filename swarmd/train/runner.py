@@ -60,6 +60,7 @@ class StageRunner:
         self._inputs: dict[tuple[int, int, int], Tensor] = {}
         self._scores: list[float] = []
         self._forward_ns = self._backward_ns = self._busy_ns = self._forwards = 0
+        self._commit_ns = self._commits = 0
         self._pace = Pace(
             stage=load.stage,
             stages=load.stages,
@@ -130,6 +131,7 @@ class StageRunner:
             self._forward_ns // count,
             self._backward_ns // count,
             time.process_time_ns(),
+            self._commit_ns // max(1, self._commits),
         )
 
     def _act(self, action: Action, outlet: Outlet) -> None:
@@ -204,7 +206,10 @@ class StageRunner:
             self._scores.clear()
 
     def _commit(self, step: int, outlet: Outlet) -> None:
+        began = time.perf_counter_ns()
         result = self._stage.commit(step)
+        self._commit_ns += time.perf_counter_ns() - began
+        self._commits += 1
         self._told_whole = False
         if self._replica:
             self._replica.committed(step)

@@ -53,7 +53,7 @@ TWO = tuple(replace(FIRST, peer=peer, service=1000 + at) for at, peer in enumera
 SECOND_OF_THREE = replace(SECOND, peer=who(3).peer)
 PLAN = Plan(RunId("2" * 64), 1, 1, (FIRST, SECOND), BlobHash("3" * 64))
 PROFILE = Profiled(1, 1, 1, 1, 0, "native")
-BEAT = Beat(1, 2, 3, 4, 5, 6, 7, 8, 9)
+BEAT = Beat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 
 
 def test_a_run_statement_survives_the_wire_and_names_its_run() -> None:
