@@ -18,7 +18,7 @@ from typing import Any
 from swarmd.cli.client import call, stream
 from swarmd.cli.demo.swarm import local_swarm
 from swarmd.protocols.control import FINAL_STATES
-from swarmd.scheduler.flow import credits
+from swarmd.scheduler.credit import credits
 from swarmd.scheduler.scenario import FORWARD_SHARE
 from swarmd.scheduler.simulate import simulate
 from swarmd.scheduler.simulated import Node, Pipeline

@@ -61,7 +61,7 @@ def train(
     if force:
         raise UsageError("--force goes with --local", hint="every run of the daemon has a folder of its own")
     session = session_of(ctx)
-    run, wire = launch.submit(session, job) if job else (str(session.ask("resume", run=resume)["run"]), "")
+    run, settled = launch.submit(session, job) if job else (str(session.ask("resume", run=resume)["run"]), ())
     if watch and sys.stdout.isatty() and not json:
         return launch.watch(session.paths, run)
     if wait or watch:
@@ -72,7 +72,7 @@ def train(
         emit({"run": run})
     else:
         line(run)
-        words(launch.after_submit(run, wire))
+        words(launch.after_submit(run, settled))
     return 0
 
 

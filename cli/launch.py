@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ SUBMIT_SECONDS = 300.0
 """The daemon hashes the data before it answers."""
 
 
-def submit(session: Session, job: Path) -> tuple[str, str]:
-    """Check a job file and hand it to the daemon; the run id, and words on how its tensors travel.
+def submit(session: Session, job: Path) -> tuple[str, tuple[str, ...]]:
+    """Check a job file and hand it to the daemon; the run id, and lines on its wire and on how its steps are cut.
 
     Raises:
         JobFileError: with every mistake; found without a daemon.
@@ -28,7 +29,7 @@ def submit(session: Session, job: Path) -> tuple[str, str]:
     """
     check(job)
     answer = session.ask("submit", path=str(job.resolve()), wait=SUBMIT_SECONDS)
-    return str(answer["run"]), str(answer.get("wire", ""))
+    return str(answer["run"]), tuple(str(answer[key]) for key in ("wire", "batch") if key in answer)
 
 
 def estimate(session: Session, job: Path) -> dict[str, Any]:
@@ -85,12 +86,12 @@ def watch(paths: Paths, run: str) -> int:
     return exit_code(last) if last is not None and last.state in FINAL_STATES else 0
 
 
-def after_submit(run: str, wire: str = "") -> str:
+def after_submit(run: str, settled: Sequence[str] = ()) -> str:
     """What to type after a run was launched, and what was chosen for it."""
     name = run[:8]
     return "\n".join(
         (
-            *([f"  {wire}"] if wire else []),
+            *(f"  {words}" for words in settled),
             "",
             f"  swarmd top {name}          watch it live",
             f"  swarmd jobs logs -f {name} read along",

@@ -20,8 +20,8 @@ def run(view: RunView) -> RenderableType:
     parts: list[RenderableType] = [tables.grid(_facts(view))]
     if view.stages:
         parts += [Text(), tables.stages(view.stages)]
-        reasons = [(f"stage {stage.index}", stage.reason) for stage in view.stages if stage.reason]
-        parts += [Text(), tables.grid(reasons)] if reasons else []
+        reasons = {each.index: (f"stage {each.index}", each.reason) for each in view.stages if each.reason}
+        parts += [Text(), tables.grid(list(reasons.values()))] if reasons else []
     return Group(*parts)
 
 

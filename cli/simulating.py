@@ -32,6 +32,8 @@ def _figures(answer: dict[str, Any]) -> list[tuple[str, str | Text]]:
     speed = f"{units.speed(answer['tokens_per_s'])} tokens/s, {units.percent(share)} of what its slowest stage could do"
     return [
         ("job", f"{job['name']}: {units.scaled(job['parameters'])} parameters, {job['layers']} layers"),
+        ("wire", job["wire"]),
+        ("batch", job["batch"]),
         ("plan", answer["plan"]["summary"]),
         ("speed", Text(speed, style=STRONG)),
         ("step", f"{answer['step_seconds']:.3g} s for {job['tokens_per_step']:,} tokens"),

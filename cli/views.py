@@ -115,7 +115,7 @@ def _idle(snapshot: Snapshot, width: int, height: int) -> list[Layout]:
 
 
 def _stages(run: RunView, width: int) -> list[Layout]:
-    reasons = tables.grid([(f"stage {stage.index}", stage.reason) for stage in run.stages])
+    reasons = tables.grid(list({each.index: (f"stage {each.index}", each.reason) for each in run.stages}.values()))
     return [
         Layout(panels.pipeline(run, width, tall=True), size=STRIP_HEIGHT + _BORDER),
         Layout(panels.stage_table(run.stages, width, len(run.stages)), size=len(run.stages) + 1 + _BORDER),

@@ -34,7 +34,7 @@ BLOCK = 64
 SCALE_BYTES = 2
 LEVELS = {INT8: 127, INT4: 7}
 """The largest integer of a codec that has scales."""
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "int64": 8, "uint8": 1}
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "int64": 8, "uint8": 1}
 ID_BYTES = {"u16": 2, "u32": 4}
 """Of a token id."""
 WITH_IDS = {f"{codec}+{ids}": (codec, ids) for codec in CODECS for ids in ID_BYTES}

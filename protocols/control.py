@@ -155,6 +155,8 @@ class StageView:
     pid: int
     reason: str
     """Why the planner put these layers here."""
+    commit_ms: float = 0.0
+    """Mean of one optimizer step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

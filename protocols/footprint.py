@@ -75,13 +75,18 @@ def unit_memory(spec: JobSpec, parameters: int) -> int:
     return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
 
 
+def part_bytes(parameters: int) -> int:
+    """Bytes that a replica of a stage sends another in a step, and keeps besides its own for what the others send."""
+    return SUM_BYTES["exact"] * parameters
+
+
 def most_held(spec: JobSpec) -> int:
     """The most micro-batches that a stage can be between forward and backward with: all of the steps that are open."""
     return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
 
 
-def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
-    """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight.
+def stage_memory(spec: JobSpec, first: int, end: int, held: int, *, shared: bool = False) -> int:
+    """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight; ``shared``: at a replica.
 
     The stage from layer 0 also holds the token table; the stage to the last layer, the head.
     Raises ValueError for a range outside the model.
@@ -89,11 +94,11 @@ def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
     model, batch = spec.model, spec.batch
     if not 0 <= first < end <= model.num_hidden_layers or held < 1:
         raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
-    total = (end - first) * unit_memory(spec, layer_parameters(model))
+    units = (first == 0) * embedding_parameters(model) + (end == model.num_hidden_layers) * head_parameters(model)
+    units += (end - first) * layer_parameters(model)
+    total = unit_memory(spec, units) + (part_bytes(units) if shared else 0)
     total += held * ((end - first) * layer_activations(model, batch) + 2 * boundary_bytes(model, batch))
     total += frozen_bytes(model)
-    if first == 0:
-        total += unit_memory(spec, embedding_parameters(model))
     if end == model.num_hidden_layers:
-        total += unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch)
+        total += logits_bytes(model, batch)
     return total

@@ -7,15 +7,15 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import TypeVar
 
+from swarmd.protocols.batchtable import BatchTable
 from swarmd.protocols.budget import Budget, micro_credits
 from swarmd.protocols.jobschema import BY_NAME, FLOW_ASYNC, Setting
 from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable, WireTable
-from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec
+from swarmd.protocols.spec import NumericsSpec, OptimizerSpec, ScheduleSpec
 from swarmd.protocols.specrules import is_name
 
 T = TypeVar("T", int, float, str, bool)
 FULL_WARMUP = 20
-USUAL_EVAL_WINDOWS = 32
 
 
 class Settings:
@@ -71,12 +71,16 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             threads=settings.get("numerics.threads", int),
         ),
         wire=WireTable(codec=settings.get("wire.codec", str), boundaries=settings.layers("wire.boundaries")),
-        run=RunTable(min_stages=settings.get("run.min_stages", int), max_stages=settings.maybe("run.max_stages", int)),
+        run=RunTable(
+            min_stages=settings.get("run.min_stages", int),
+            max_stages=settings.maybe("run.max_stages", int),
+            replicas=settings.get("run.replicas", int),
+        ),
         budget=_budget(settings),
     )
 
 
-def _model(settings: Settings, batch: BatchSpec) -> ModelTable:
+def _model(settings: Settings, batch: BatchTable) -> ModelTable:
     hidden, heads = settings.get("model.hidden", int), settings.get("model.heads", int)
     return ModelTable(
         checkpoint=settings.maybe("model.checkpoint", str),
@@ -110,11 +114,15 @@ def _data(settings: Settings) -> DataTable:
     )
 
 
-def _batch(settings: Settings) -> BatchSpec:
-    return BatchSpec(
+def _batch(settings: Settings) -> BatchTable:
+    sequences = settings.maybe("batch.sequences", int)
+    find = settings.get if sequences is None else settings.maybe
+    return BatchTable(
         sequence_length=settings.get("batch.sequence_length", int),
-        micro_batch_size=settings.get("batch.micro_batch_size", int),
-        micro_batches=settings.get("batch.micro_batches", int),
+        micro_batch_size=find("batch.micro_batch_size", int),
+        micro_batches=find("batch.micro_batches", int),
+        sequences=sequences,
+        eval_windows=settings.maybe("evaluation.windows", int),
     )
 
 
@@ -132,14 +140,14 @@ def _optimizer(settings: Settings) -> OptimizerSpec:
     )
 
 
-def _schedule(settings: Settings, batch: BatchSpec, optimizer: OptimizerSpec) -> ScheduleSpec:
-    size, steps = batch.micro_batch_size, settings.get("steps", int)
+def _schedule(settings: Settings, batch: BatchTable, optimizer: OptimizerSpec) -> ScheduleSpec:
+    steps = settings.get("steps", int)
     usual = max(optimizer.warmup_steps, steps // 2)
     stale = settings.get("schedule.mode", str) == FLOW_ASYNC
     return ScheduleSpec(
         steps=steps,
         eval_every=settings.get("evaluation.every", int),
-        eval_windows=settings.get("evaluation.windows", int, -(-USUAL_EVAL_WINDOWS // size) * size),
+        eval_windows=batch.windows(batch.cut().micro_batch_size),
         checkpoint_every=settings.get("checkpoint.every", int),
         async_after=settings.get("schedule.async_after", int, usual) if stale else None,
     )

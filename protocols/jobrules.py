@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from swarmd.protocols.batchtable import cut_faults
 from swarmd.protocols.codecs import RAW
 from swarmd.protocols.jobschema import FLOW_ASYNC, FLOW_SYNC
 from swarmd.protocols.jobtables import AUTO, DataTable, JobFile, RunTable, WireTable
@@ -39,8 +40,9 @@ SOURCES = ("data.text", "data.jsonl", "data.embedded")
 def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     """Settings that contradict one another. ``present``: the names that stand in the file."""
     yield from chain(_source_faults(job.data, present), _tokenizer_faults(job, present))
-    yield from chain(batch_faults(job.batch), schedule_faults(job.schedule, job.optimizer, job.batch))
-    yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present))
+    batch = job.batch.cut()
+    yield from chain(cut_faults(job.batch), batch_faults(batch), schedule_faults(job.schedule, job.optimizer, batch))
+    yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present), _replica_faults(job))
     if job.model.checkpoint is not None:
         yield from _checkpoint_faults(job, present)
         yield from stage_faults(job.run, None)
@@ -48,7 +50,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
             yield from _wire_faults(job.wire, 2)
     else:
         model = job.model.resolved(BYTE_VOCABULARY)
-        yield from chain(model_faults(model), subspace_faults(model), context_faults(model, job.batch))
+        yield from chain(model_faults(model), subspace_faults(model), context_faults(model, batch))
         yield from _wire_faults(job.wire, job.model.layers)
         wire = job.wire.resolved(job.model.layers)
         yield from stage_faults(job.run, job.model.layers, wire)
@@ -84,6 +86,16 @@ def _mode_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     mode, after = "schedule.mode", "schedule.async_after"
     if after in present and not job.schedule.asynchronous:
         yield Fault(mode, FLOW_SYNC, f'has no async_after; remove that, or use mode = "{FLOW_ASYNC}"', (mode, after))
+
+
+def _replica_faults(job: JobFile) -> Iterator[Fault]:
+    name, replicas = "run.replicas", job.run.replicas
+    if replicas > 1 and job.numerics.sum != "exact":
+        problem = 'needs sum = "exact": in another order, replicas would give other bits; use 1'
+        yield Fault(name, replicas, problem, (name, "numerics.sum"))
+    if replicas > 1 and job.schedule.asynchronous:
+        problem = f'needs steps that are not stale; use 1, or mode = "{FLOW_SYNC}"'
+        yield Fault(name, replicas, problem, (name, "schedule.mode"))
 
 
 def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:

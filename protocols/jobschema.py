@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarmd.protocols.batchtable import MOST_COUNT, MOST_SIZE
 from swarmd.protocols.budget import MAX_LANE_HOURS, MAX_PAY_EVERY
 from swarmd.protocols.codecs import WIRES
 from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
+from swarmd.protocols.statements import MAX_REPLICAS
 
 Setting = int | float | str | bool | tuple[str, ...] | tuple[int, ...] | None
 
@@ -75,6 +77,7 @@ FIELDS: tuple[Field, ...] = (
     Field("data", "field", "text", ""),
     Field("data", "embedded", "flag", "", False),
     _whole("batch.sequence_length", "batch.sequence_length", 128),
+    Field("batch", "sequences", "int", "batch.sequences", range=Range(1, MOST_SIZE * MOST_COUNT)),
     _whole("batch.micro_batch_size", "batch.micro_batch_size", 1),
     _whole("batch.micro_batches", "batch.micro_batches", 4),
     _number("optimizer.lr", "optimizer.lr", 0.0015),
@@ -97,6 +100,7 @@ FIELDS: tuple[Field, ...] = (
     _whole("schedule.async_after", "schedule.async_after"),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
+    Field("run", "replicas", "int", "run.replicas", 1, range=Range(1, MAX_REPLICAS)),
     Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),
     Field("budget", "max_price", "int", "budget.max_price", range=PRICE),
     Field("budget", "pay_every", "int", "budget.pay_every", 8, range=Range(1, MAX_PAY_EVERY)),
@@ -118,6 +122,7 @@ OTHER_NAMES: dict[str, str] = {
     "max_cost": "budget.max_credits",
     "max_grad_norm": "optimizer.clip",
     "grad_clip": "optimizer.clip",
+    "global_batch_size": "batch.sequences",
     "batch_size": "batch.micro_batch_size",
     "gradient_accumulation_steps": "batch.micro_batches",
     "seq_len": "batch.sequence_length",

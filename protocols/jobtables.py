@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarmd.protocols.batchtable import BatchTable
 from swarmd.protocols.budget import Budget
 from swarmd.protocols.codecs import RAW, WIRES
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import (
-    BatchSpec,
     ModelSpec,
     NumericsSpec,
     OptimizerSpec,
@@ -104,6 +104,8 @@ class RunTable:
     min_stages: int
     max_stages: int | None
     """None: as many as the planner finds useful."""
+    replicas: int = 1
+    """The most peers that may share a stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +117,10 @@ class JobFile:
     model: ModelTable
     tokenizer: TokenizerTable
     data: DataTable
-    batch: BatchSpec
+    batch: BatchTable
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
+    """With the evaluation windows of the smallest micro-batch, where its size is left open."""
     numerics: NumericsSpec
     wire: WireTable
     run: RunTable

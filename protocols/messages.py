@@ -21,12 +21,13 @@ blobs (``GetBlob``) and for tickets to a tensor link (``OpenLink``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 from swarmd.protocols.checkpoint import MAX_LAYERS, MAX_STEP, UnitState
 from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.pay_messages import PAY_FROM_COORDINATOR, PAY_FROM_MEMBER
+from swarmd.protocols.records import ADDED
 from swarmd.protocols.spec import MAX_SPEC_BYTES
 
 SESSION_PROTOCOL = "/swarmd/run/1"
@@ -258,9 +259,11 @@ class Beat:
     bytes_received: int
     cpu_ns: int
     """Of the whole node: daemon and compute process."""
+    commit_ns: int = field(default=0, metadata=ADDED)
+    """Mean of one optimizer step."""
 
     def __post_init__(self) -> None:
-        _check_counts(self.number, self.step, self.micro_batches, self.busy_ns, self.cpu_ns)
+        _check_counts(self.number, self.step, self.micro_batches, self.busy_ns, self.cpu_ns, self.commit_ns)
         _check_counts(self.forward_ns, self.backward_ns, self.bytes_sent, self.bytes_received)
 
 

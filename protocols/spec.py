@@ -201,6 +201,11 @@ class JobSpec:
     numerics: NumericsSpec
     wire: WireSpec
 
+    @property
+    def may_share_stages(self) -> bool:
+        """Whether replicas of a stage end with the plain loop's bits: sums in any grouping, and no stale steps."""
+        return self.numerics.sum == "exact" and not self.schedule.asynchronous
+
     def to_bytes(self) -> bytes:
         """Canonical bytes: the fields' values in order, nested."""
         return encode(to_value(self))

@@ -7,6 +7,7 @@ from the run's coordinator, and only if its (term, number) is no older than one 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from swarmd.protocols.addresses import is_dialable
 from swarmd.protocols.checkpoint import MAX_LAYERS
@@ -17,10 +18,14 @@ from swarmd.protocols.signing import Sign, Signed, parse_signed, sign, verify
 
 MAX_STATEMENT_BYTES = 1 << 18
 MAX_STAGES = 1024
+"""Places of a plan, replicas among them."""
+MAX_REPLICAS = 8
+"""Of one stage: each has links to all others."""
+MAX_SERVICE = 1 << 40
 MAX_ADDRESSES = 16
 """Of one stage."""
 _RUN_TAG = "swarmd/run/1"
-_PLAN_TAG = "swarmd/plan/1"
+_PLAN_TAG = "swarmd/plan/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class RunStatement:
 
 @dataclass(frozen=True, slots=True)
 class StageAssignment:
-    """Who holds which layers: ``[first, end)``."""
+    """One place of a plan: who holds which layers, ``[first, end)``."""
 
     peer: PeerId
     first: int
@@ -54,17 +59,24 @@ class StageAssignment:
     credit: int
     """Micro-batches the stage may hold between forward and backward."""
     addresses: tuple[str, ...]
+    service: int = 0
+    """Planned microseconds for a micro-batch, the longer of computing and sending; 0 where no other holds the stage."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.first < self.end <= MAX_LAYERS or self.credit < 1:
             raise ValueError("an impossible stage")
+        if not 0 <= self.service < MAX_SERVICE:
+            raise ValueError("a stage with an impossible service time")
         if len(self.addresses) > MAX_ADDRESSES or not all(map(is_dialable, self.addresses)):
             raise ValueError("a stage with too many addresses, or one that cannot be dialled")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The numbered assignment of stages; a member believes the highest (term, number) it has seen."""
+    """The numbered assignment of stages; a member believes the highest (term, number) it has seen.
+
+    Places that follow each other with the same layers are replicas of one stage (decision 13), by rising peer id.
+    """
 
     run: RunId
     term: int
@@ -74,13 +86,36 @@ class Plan:
     """Manifest that the stages start from; None: seeded weights at version 0."""
 
     def __post_init__(self) -> None:
-        ends = (0, *(stage.end for stage in self.stages))
-        if not 1 <= len(self.stages) <= MAX_STAGES or any(
-            stage.first != end for stage, end in zip(self.stages, ends, strict=False)
-        ):
-            raise ValueError("stages must cover the layers in order, without a gap")
+        if not 1 <= len(self.stages) <= MAX_STAGES or self.stages[0].first != 0:
+            raise ValueError(f"stages begin at layer 0, and have 1 to {MAX_STAGES} places")
+        if not all(_follows(before, after) for before, after in pairwise(self.stages)):
+            raise ValueError("stages must cover the layers in order, without a gap, and replicas rise by peer id")
         if len({stage.peer for stage in self.stages}) != len(self.stages) or self.term < 1 or self.number < 1:
             raise ValueError("a peer holds one stage; terms and plan numbers start at 1")
+        if not all(_is_group([self.stages[place] for place in group]) for group in self.groups):
+            raise ValueError(f"a stage has 1 to {MAX_REPLICAS} replicas, and several have a service time each")
+
+    @property
+    def groups(self) -> tuple[range, ...]:
+        """The places of each stage; the first of them is its head."""
+        sizes = [len(list(group)) for _, group in groupby(self.stages, key=lambda place: place.first)]
+        ends = [sum(sizes[: at + 1]) for at in range(len(sizes))]
+        return tuple(range(end - size, end) for end, size in zip(ends, sizes, strict=True))
+
+    @property
+    def shared(self) -> bool:
+        """Whether a stage has several peers."""
+        return len(self.groups) < len(self.stages)
+
+
+def _follows(before: StageAssignment, after: StageAssignment) -> bool:
+    replica = (after.first, after.end) == (before.first, before.end) and before.peer < after.peer
+    return replica or after.first == before.end
+
+
+def _is_group(places: list[StageAssignment]) -> bool:
+    several = len(places) > 1
+    return len(places) <= MAX_REPLICAS and all((place.service > 0) == several for place in places)
 
 
 def sign_run(statement: RunStatement, key: Sign) -> bytes:

@@ -34,16 +34,20 @@ PREFIX_BYTES = _PREFIX.size
 
 
 class Direction(IntEnum):
-    """Which way, and for what, a tensor crosses a boundary."""
+    """Which way, and for what, a tensor crosses a boundary; the last two stay within a stage, among its replicas."""
 
     FORWARD = 0
     BACKWARD = 1
     EVALUATE = 2
+    COUNTED = 3
+    """A micro-batch is in the sender's sum; its loss, float64 [1], or 0 but at the last stage."""
+    PART = 4
+    """The next slice of the sender's sum, float64 [values]; ``micro_batch`` is the slice's number."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameKey:
-    """One crossing. ``boundary`` is the number of the layer after the cut."""
+    """One crossing. ``boundary`` is the number of the layer after the cut; among replicas, of their first layer."""
 
     run: RunId
     term: int

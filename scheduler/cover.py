@@ -66,6 +66,12 @@ class Cover:
     who: list[int]
     """The stage of each peer, or NOBODY."""
     rates: list[float] = field(default_factory=list[float])
+    most: int | None = None
+    """Peers that a stage may have; None: any number."""
+
+    def full(self, stage: int) -> bool:
+        """Whether a stage has all the peers that it may have."""
+        return self.most is not None and self.who.count(stage) >= self.most
 
     @property
     def rate(self) -> float:
@@ -85,17 +91,17 @@ class Cover:
             self.rates[stage] += self.columns[stage][peer]
 
 
-def longest_first(rates: Rates, kinds: tuple[Kind, ...], order: Sequence[int]) -> Cover:
-    """Peers in this order, each to the slowest stage it fits."""
+def longest_first(rates: Rates, kinds: tuple[Kind, ...], order: Sequence[int], most: int | None = None) -> Cover:
+    """Peers in this order, each to the slowest stage it fits that has not ``most`` already."""
     columns = [rates.of(kind) for kind in kinds]
-    cover = Cover(kinds, columns, [NOBODY] * len(rates.workers), [0.0] * len(kinds))
+    cover = Cover(kinds, columns, [NOBODY] * len(rates.workers), [0.0] * len(kinds), most)
     slowest = [(0.0, stage) for stage in range(len(kinds))]
     heapify(slowest)
     for peer in order:
         passed: list[tuple[float, int]] = []
         while slowest:
             at, stage = heappop(slowest)
-            if columns[stage][peer] > 0:
+            if columns[stage][peer] > 0 and not cover.full(stage):
                 cover.who[peer] = stage
                 cover.rates[stage] = at = at + columns[stage][peer]
             passed.append((at, stage))
@@ -122,7 +128,7 @@ def _best_change(cover: Cover, random: Random, budget: Budget) -> tuple[int, int
     weakest = min(range(len(cover.kinds)), key=cover.rates.__getitem__)
     here, there = cover.columns[weakest], cover.rates
     able = [peer for peer, at in enumerate(cover.who) if at != weakest and here[peer] > 0]
-    pairs = _pairs(able, cover.members(weakest), random)
+    pairs = _pairs(able, cover.members(weakest), random, room=not cover.full(weakest))
     if not budget.take(len(able) + len(pairs)):
         return None
     best, found = there[weakest] * _GAIN, None
@@ -139,11 +145,11 @@ def _best_change(cover: Cover, random: Random, budget: Budget) -> tuple[int, int
     return found
 
 
-def _pairs(able: list[int], members: list[int], random: Random) -> list[tuple[int, int]]:
-    others = [NOBODY, *members]
+def _pairs(able: list[int], members: list[int], random: Random, *, room: bool) -> list[tuple[int, int]]:
+    others = [NOBODY, *members] if room else members
     if len(able) * len(others) <= MOST_PAIRS:
         return [(peer, against) for peer in able for against in others]
-    moves = [(peer, NOBODY) for peer in able]
+    moves = [(peer, NOBODY) for peer in able] if room else []
     return moves + [(able[below(random, len(able))], others[below(random, len(others))]) for _ in range(MOST_PAIRS)]
 
 

@@ -37,6 +37,10 @@ There is no barrier between stages: the last stage may commit while the first st
 gradients. A stage that has committed can be one step ahead of the stage it sends to, never two, because its
 commit needed that stage's backwards. So inputs of step ``version + 2`` are kept, and later ones are a lie.
 
+A stage that several peers share (decision 13) is one machine at each of them, a replica. A replica gets some of a
+step's micro-batches, and does not know beforehand how many. It commits when it is told that all replicas together are
+through (``whole``), so it splits no backward: it cannot tell the last ones. The stage that sends to a slow replica may
+be two steps ahead of it, because the others did a whole step meanwhile: inputs of ``version + 3`` are kept too.
 In ``flow-async`` most steps are *stale*: their gradient is taken with the weights before the newest, so nothing of them
 waits for the commit before (PipeDream-2BW, Narayanan et al. 2021). When all forwards of step ``version + 1`` are given
 out and step ``version + 2`` is stale, its forwards follow, here and from the stage before, which may then
@@ -44,16 +48,14 @@ send step ``version + 3`` too. Backwards and sums are of step ``version + 1`` al
 is split, for no stage waits there; and a commit lets the evaluation of the version that it ends finish first.
 
 The credit bounds what a stage holds, and by that what it sends ahead: at most its credit of forwards, and
-one evaluation's batches, wait at the next stage. ``credits`` gives the number that hides a link's delay.
+one evaluation's batches, wait at the next stage. ``scheduler/credit.py`` gives the number that hides a link's delay.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor
 from typing import TypeAlias
 
 from swarmd.protocols.errors import ProtocolViolation
@@ -130,8 +132,12 @@ class FlowStage:
         evaluation_batches: int = 0,
         version: int = 0,
         stale: Callable[[int], bool] = _never,
+        shared: bool = False,
+        dealt: Iterable[int] | None = None,
     ) -> None:
         """A stage whose loaded weights are of step ``version``.
+
+        ``shared``: one of its replicas; a first stage's then has the ``dealt`` micro-batches of each step.
 
         ``evaluation_steps`` may hold 0, the untrained model. ``credit`` and ``deferral`` may be set anew after a
         commit. ``stale`` says which steps are (``ScheduleSpec.stale``); the first one here cannot be.
@@ -149,6 +155,8 @@ class FlowStage:
         self._forwards = Inbox("micro-batch", micro_batches)
         self._evaluations = Inbox("evaluation batch", evaluation_batches)
         self._evaluation_steps = evaluation_steps if evaluation_batches else frozenset[int]()
+        self._shared, self._whole = shared, False
+        self._dealt = tuple(range(micro_batches) if dealt is None else dealt)
         self._stale = stale
         self._held: set[tuple[int, int]] = set()
         self._ready: defaultdict[int, deque[int]] = defaultdict(deque)
@@ -174,14 +182,15 @@ class FlowStage:
 
     def forward_arrived(self, step: int, micro_batch: int) -> None:
         """The stage before sent a micro-batch's activations."""
-        ahead = self.version + 2 + self._stale(self.version + 3)
+        ahead = self.version + 2 + self._shared
+        ahead += self._stale(ahead + 1)
         if self._first or not self.version < step <= min(ahead, self.steps):
             raise ProtocolViolation(f"a forward of step {step} at a stage of version {self.version}")
         self._forwards.add(step, micro_batch)
 
     def evaluation_arrived(self, step: int, batch: int) -> None:
         """The stage before sent a held-out batch's activations, made with the weights of ``step``."""
-        near = self.version <= step <= self.version + 1
+        near = self.version <= step <= self.version + 1 + self._shared
         if self._first or not near or step not in self._evaluation_steps:
             raise ProtocolViolation(f"an evaluation of step {step} at a stage of version {self.version}")
         self._evaluations.add(step, batch)
@@ -192,6 +201,14 @@ class FlowStage:
             raise ProtocolViolation(f"nothing here waits for gradient {micro_batch} of step {step}")
         self._held.remove((step, micro_batch))
         self._ready[step].append(micro_batch)
+
+    def whole(self, step: int) -> None:
+        """All replicas together are through the micro-batches of a step: commit it."""
+        held = self._ready[step] or any(of == step for of, _ in self._held)
+        left = held or self._forwards.waiting(step)
+        if not self._shared or step != self.version + 1 or left or self._whole:
+            raise ProtocolViolation(f"step {step} is not whole at a stage of version {self.version}")
+        self._whole = True
 
     def choose(self) -> Action | None:
         """What to do now; None until something arrives, or for good once ``done``."""
@@ -208,6 +225,7 @@ class FlowStage:
         if self._evaluating:
             return f"an evaluation batch of step {self.version}"
         what = "a gradient" if self.held == self.credit else "a gradient or a forward"
+        what += ", or the other replicas," if self._shared else ""
         return f"{what} of step {self.version + 1}; {self.held} of {self.credit} credits are used"
 
     @property
@@ -222,7 +240,7 @@ class FlowStage:
         if not self._ready[step]:
             return None
         left = self._forwards.size - self._summed - self.deferred
-        split = not self._first and left <= self.deferral and not self._stale(step + 1)
+        split = not (self._first or self._shared) and left <= self.deferral and not self._stale(step + 1)
         micro_batch = self._ready[step].popleft()
         if split:
             self._deferred.append(micro_batch)
@@ -237,10 +255,11 @@ class FlowStage:
         return Weigh(self.version + 1, self._deferred.popleft())
 
     def _commit(self) -> Commit | None:
-        if self._summed < self._forwards.size or self._evaluating:
+        through = self._whole if self._shared else self._summed == self._forwards.size
+        if not through or self._evaluating:
             return None
         self.version += 1
-        self._summed = 0
+        self._summed, self._whole = 0, False
         self._ready.pop(self.version, None)
         self._forwards.forget(self.version)
         self._evaluations.forget(self.version - 1)
@@ -272,57 +291,5 @@ class FlowStage:
             self._evaluations.fill(self.version)
         for step, stale in ((self.version + 1, False), (self.version + 2, True)):
             if self._first and step <= self.steps and self._stale(step) == stale:
-                self._forwards.fill(step)
-
-
-def credit_for(*, own: float, away: float, slack: int = 1) -> int:
-    """The credit of a stage from what it measured itself, by Little's law as in ``credits``.
-
-    ``own``: forward and backward here, above zero; that stages behind this one may be slower is left out, and
-    costs memory only. ``away``: from a forward's end until its gradient came, for a micro-batch that met no
-    queue; it holds all stages and links behind this one, whatever each of them takes. Seconds.
-    """
-    return 1 + ceil(away / own) + slack
-
-
-def deferral_for(*, gap: float, weights: float) -> int:
-    """How many weight gradients fit into the time between two steps.
-
-    One less costs its own time; one more costs as much as several: the stages before have then gone back over all they
-    hold, and wait for the last forward to return.
-
-    ``gap``: from the last input gradient of a step, sent, to the first forward of the next; ``weights``: the
-    time of one weight gradient. Seconds; ``weights`` above zero.
-    """
-    return floor(gap / weights)
-
-
-def credits(
-    stage: int,
-    stages: int,
-    *,
-    forward: float,
-    backward: float,
-    transfer: float,
-    round_trip: float,
-    period: float,
-    slack: int = 1,
-) -> int:
-    """How many micro-batches a stage must hold so that no link's delay makes anybody wait.
-
-    Little's law: what is under way is rate times time. A micro-batch is away from this stage while it passes
-    the ``stages - stage`` stages from here on, both ways, and the links between them; one comes back every
-    ``period`` seconds, the time of the slowest stage. All times are seconds per micro-batch: ``forward`` and
-    ``backward`` of a typical stage, ``transfer`` over a link one way, ``round_trip`` of an empty message.
-
-    Raises ValueError for a period that is not above zero, or a time that is no finite number.
-    """
-    if not period > 0:
-        raise ValueError("the period must be above zero")
-    try:
-        compute = Fraction(forward) + Fraction(backward)
-        link = 2 * Fraction(transfer) + Fraction(round_trip)
-        away = (stages - stage) * compute + (stages - 1 - stage) * link
-        return max(1, ceil(away / Fraction(period)) + slack)
-    except OverflowError as error:
-        raise ValueError("a time is not finite") from error
+                for micro_batch in self._dealt:
+                    self._forwards.add(step, micro_batch)

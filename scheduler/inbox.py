@@ -10,7 +10,7 @@ from swarmd.protocols.errors import ProtocolViolation
 class Inbox:
     """Numbered items by step: each number from 0 to ``size - 1`` once, given out in the order they came.
 
-    Bounded by the caller, who accepts items of at most three steps and forgets a step that is over.
+    Bounded by the caller, who accepts items of a few steps and forgets a step that is over.
     """
 
     def __init__(self, what: str, size: int) -> None:
@@ -38,9 +38,13 @@ class Inbox:
         waiting = self._waiting.get(step)
         return waiting.popleft() if waiting else None
 
+    def waiting(self, step: int) -> bool:
+        """Whether an item of a step came and was not given out."""
+        return bool(self._waiting.get(step))
+
     def emptied(self, step: int) -> bool:
         """Whether every item of a step came and was given out."""
-        return len(self._seen.get(step, ())) == self.size and not self._waiting.get(step)
+        return len(self._seen.get(step, ())) == self.size and not self.waiting(step)
 
     def forget(self, step: int) -> None:
         """Drop a step that is over."""

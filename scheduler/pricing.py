@@ -123,7 +123,7 @@ def _cost(estimate: Estimate) -> str:
 def _planned(bare: Estimate, spec: JobSpec, shape: Shape, fit: Sequence[Quote], budget: Budget) -> Estimate:
     prices = {quote.peer: quote.price for quote in fit}
     purse = Purse(spec=spec, steps=spec.schedule.steps, prices=prices, budget=budget.max_credits)
-    workers = [_worker(spec, quote) for quote in fit]
+    workers = [declared_worker(spec, quote) for quote in fit]
     try:
         found = plans(workers, shape.model, purse, min_stages=shape.min_stages, max_stages=shape.max_stages)
     except RunFailed as error:
@@ -140,7 +140,8 @@ def _planned(bare: Estimate, spec: JobSpec, shape: Shape, fit: Sequence[Quote], 
     )
 
 
-def _worker(spec: JobSpec, quote: Quote) -> WorkerProfile:
+def declared_worker(spec: JobSpec, quote: Quote) -> WorkerProfile:
+    """A measured peer as the planner takes it, as fast as it says. Raises ZeroDivisionError for one of no rate."""
     layers = spec.model.num_hidden_layers
     deeper = replace(spec, model=replace(spec.model, num_hidden_layers=layers + 1))
     layer = _both_ways(deeper, 0, 1)  # without the output matrix, which the last layer's stage has

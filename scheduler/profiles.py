@@ -6,7 +6,23 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 
+from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.footprint import (
+    boundary_bytes,
+    embedding_parameters,
+    frozen_bytes,
+    head_parameters,
+    layer_activations,
+    layer_parameters,
+    logits_bytes,
+    most_held,
+    part_bytes,
+    unit_memory,
+)
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.tensors import Direction
+from swarmd.protocols.wirerules import group_of
 
 
 class Place(Enum):
@@ -28,6 +44,13 @@ class Place(Enum):
         return self in (Place.ONLY, Place.LAST)
 
 
+def place_of(first: int, end: int, layers: int) -> Place:
+    """Where a stage of layers ``first`` to ``end - 1`` stands in a model of so many layers."""
+    if first == 0:
+        return Place.ONLY if end == layers else Place.FIRST
+    return Place.LAST if end == layers else Place.MIDDLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
     """What one micro-batch of a model costs, wherever it runs."""
@@ -46,6 +69,8 @@ class ModelProfile:
     """Memory that a stage needs whatever its layers."""
     group: int = 1
     """Layers between two places where stages may be cut; the last group may be shorter."""
+    part_bytes: tuple[int, int, int] = (0, 0, 0)
+    """What replicas send each other in a step, for each layer, for the embedding and for the head."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a model without layers, or of layers without weights, or of empty groups."""
@@ -74,10 +99,37 @@ class ModelProfile:
         back = self.boundary_bytes if self.gradient_bytes is None else self.gradient_bytes
         return (not place.heads) * self.boundary_bytes + (not place.embeds) * back
 
+    def exchanged(self, layers: int, place: Place) -> int:
+        """Bytes that a replica of a stage sends to each other one in a step."""
+        layer, embed, head = self.part_bytes
+        return layers * layer + place.embeds * embed + place.heads * head
+
     def memory(self, layers: int, place: Place) -> int:
         """Bytes that a stage of so many layers needs."""
         ends = place.embeds * self.embed_bytes + place.heads * self.head_bytes
         return layers * self.layer_bytes + ends + self.stage_bytes
+
+
+def model_profile(spec: JobSpec, *, shared: bool = False) -> ModelProfile:
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
+
+    ``shared``: a stage may have replicas, which keep each other's sums as well.
+    """
+    model, batch, held = spec.model, spec.batch, most_held(spec)
+    boundary = boundary_bytes(model, batch)
+    counts = (layer_parameters(model), embedding_parameters(model), head_parameters(model))
+    layer, embed, head = (unit_memory(spec, count) + (part_bytes(count) if shared else 0) for count in counts)
+    return ModelProfile(
+        layers=model.num_hidden_layers,
+        layer_bytes=layer + held * (layer_activations(model, batch) + 2 * boundary),
+        embed_bytes=embed,
+        head_bytes=head + logits_bytes(model, batch),
+        part_bytes=(part_bytes(counts[0]), part_bytes(counts[1]), part_bytes(counts[2])),
+        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
+        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
+        stage_bytes=frozen_bytes(model),
+        group=group_of(spec.wire),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

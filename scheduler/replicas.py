@@ -66,11 +66,14 @@ def plan_replicas(
     *,
     min_stages: int = 1,
     max_stages: int | None = None,
+    most: int | None = None,
     round_trip: RoundTrip | None = None,
     seed: int = 0,
     looks: int = LOOKS,
 ) -> ReplicaPlan:
     """The fastest pipeline found of ``min_stages`` to ``max_stages`` stages; middle stages in the order of least delay.
+
+    ``most``: peers that a stage may have.
 
     Raises:
         RunFailed: no split fits the peers' memory, or there are fewer peers or layers than stages asked for.
@@ -79,9 +82,8 @@ def plan_replicas(
     if len(workers) > MAX_PEERS:
         raise ValueError(f"{len(workers)} peers: at most {MAX_PEERS} are planned at once")
     usable = sorted(workers, key=lambda worker: worker.peer)
-    search = _Search(usable, model, Random(seed), Budget(looks))
-    most = min(len(usable), model.groups, max_stages or model.groups)
-    found = search.best(max(1, min_stages), most)
+    search = _Search(usable, model, Random(seed), Budget(looks), most)
+    found = search.best(max(1, min_stages), min(len(usable), model.groups, max_stages or model.groups))
     chain = _chain(search, min_stages, max_stages)
     if found is None or chain.rate >= found.rate:
         found = chain
@@ -109,8 +111,10 @@ def upper_bound(workers: Sequence[WorkerProfile], model: ModelProfile) -> float:
 
 
 class _Search:
-    def __init__(self, workers: Sequence[WorkerProfile], model: ModelProfile, random: Random, budget: Budget) -> None:
-        self.workers, self.model, self.random, self.budget = workers, model, random, budget
+    def __init__(
+        self, workers: Sequence[WorkerProfile], model: ModelProfile, random: Random, budget: Budget, most: int | None
+    ) -> None:
+        self.workers, self.model, self.random, self.budget, self.most = workers, model, random, budget, most
         self.rates = Rates(workers, model)
         self.embed, self.head = _end_weights(workers)
         speed = [upper_bound([worker], model) for worker in workers]
@@ -119,7 +123,8 @@ class _Search:
     def best(self, least: int, most: int) -> Cover | None:
         """The fastest cover found, of fewest stages among equals; None if none covers all stages."""
         starts = [
-            longest_first(self.rates, _kinds(self._equal_cuts(stages)), self.order) for stages in range(least, most + 1)
+            longest_first(self.rates, _kinds(self._equal_cuts(stages)), self.order, self.most)
+            for stages in range(least, most + 1)
         ]
         able = nsmallest(FEW, starts, key=lambda cover: (-cover.rate, len(cover.kinds)))
         share = self.budget.looks // max(1, len(able))
@@ -145,7 +150,7 @@ class _Search:
             groups, order = [count for count, _ in now.kinds], list(turns)
             if not (self._shift(groups) if self.random.random() < 0.5 else self._swap(order)):
                 continue
-            tried = improve(longest_first(self.rates, _kinds(groups), order), self.random, budget)
+            tried = improve(longest_first(self.rates, _kinds(groups), order, self.most), self.random, budget)
             heat = WARMTH * max(best.rate, 1e-12) * max(0.01, budget.looks / all_looks)
             if tried.rate >= now.rate or self.random.random() < exp((tried.rate - now.rate) / heat):
                 now, turns = tried, order

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
 from math import isfinite
 from typing import TypeAlias
 
@@ -111,6 +112,22 @@ class Router:
     def _catch_up(self, replica: _Replica) -> None:
         least = min((other.virtual for other in self._replicas if other.open), default=replica.virtual)
         replica.virtual = max(replica.virtual, least)
+
+
+def deal(service: Sequence[float], count: int) -> tuple[int, ...]:
+    """Replicas of the first stage, to which nobody sends: whose each of ``count`` micro-batches is, by the plan alone.
+
+    Each goes to the replica that would be through with it first, to the first of equals. Of whole numbers the answer is
+    the same everywhere. Raises ValueError for a service time that is not finite and above zero.
+    """
+    through = [(_checked(each), number) for number, each in enumerate(service)]
+    heapify(through)
+    dealt: list[int] = []
+    for _ in range(count):
+        seconds, number = through[0]
+        heapreplace(through, (seconds + service[number], number))
+        dealt.append(number)
+    return tuple(dealt)
 
 
 class ReturnPaths:

@@ -85,7 +85,9 @@ class RunState:
     min_stages: int
     members: tuple[tuple[PeerId, Standing], ...] = ()
     stages: tuple[PeerId, ...] = ()
-    """Holders in order, once planned."""
+    """Holders of the plan's places in order, once planned."""
+    numbers: tuple[int, ...] = ()
+    """The stage of each place; empty where a place is a stage."""
     funded: bool = True
     """Credits for every paid stage are set aside."""
     heard: tuple[tuple[PeerId, float], ...] = ()
@@ -147,6 +149,8 @@ class Planned:
     stages: tuple[PeerId, ...]
     funded: bool = True
     """No stage is paid; else ``Funded`` follows."""
+    numbers: tuple[int, ...] = ()
+    """The stage of each place; empty where a place is a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +232,8 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
             return replace(_move(state, peer, Standing.OUT), declined=(*state.declined, f"{short(peer)}: {reason}"))
         case Lost(peer, reason):
             return _lose(state, peer, reason)
-        case Planned(stages, funded):
-            return replace(state, stages=stages, funded=funded)
+        case Planned(stages, funded, numbers):
+            return replace(state, stages=stages, funded=funded, numbers=numbers)
         case Funded():
             return replace(state, funded=True)
         case _:
@@ -311,7 +315,8 @@ def _hear(state: RunState, peer: PeerId, now: float) -> RunState:
 def _lose(state: RunState, peer: PeerId, reason: str) -> RunState:
     finished = state.phase is Phase.GATHERING
     if peer in state.stages and not finished:
-        stage = state.stages.index(peer)
+        place = state.stages.index(peer)
+        stage = state.numbers[place] if state.numbers else place
         words = f"stage {stage} was lost: {short(peer)}: {reason}"
         return replace(state, phase=Phase.FAILED, code="peer_lost", reason=words)
     left = _move(state, peer, Standing.OUT)

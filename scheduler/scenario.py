@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from swarmd.protocols.ids import PeerId
-from swarmd.scheduler.flow import credits
+from swarmd.scheduler.credit import credits
 from swarmd.scheduler.nearness import RoundTrip
-from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, place_of
 from swarmd.scheduler.simulated import Node, Pipeline
 
 FORWARD_SHARE = 1 / 3
@@ -53,13 +53,6 @@ def pipeline_of(
         for index, nodes in enumerate(without.stages)
     )
     return replace(without, stages=credited)
-
-
-def place_of(first: int, end: int, layers: int) -> Place:
-    """Where a stage of layers ``first`` to ``end - 1`` stands in a model of so many layers."""
-    if first == 0:
-        return Place.ONLY if end == layers else Place.FIRST
-    return Place.LAST if end == layers else Place.MIDDLE
 
 
 def _nodes(stage: PlannedStage, model: ModelProfile, downlinks: Mapping[PeerId, float]) -> tuple[Node, ...]:

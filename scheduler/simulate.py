@@ -5,8 +5,9 @@ that jumps from event to event; equal inputs give equal outcomes, to the bit. Wh
 messages leave one after another, gradients before activations; a message's bytes take the sender's uplink, arrive half
 a round trip later, and share the receiver's downlink in the order in which they were sent.
 
-A stage of several replicas commits a step when the replicas together have been through all its micro-batches.
-Each sender chooses among the replicas of the next stage (``swarmd.scheduler.routing``).
+A stage of several replicas commits a step when the replicas together have been through all its micro-batches, and all
+have committed the step before; exchanging their sums takes no time here. Each sender chooses among the replicas of the
+next stage, and those of the first stage are dealt theirs (``swarmd.scheduler.routing``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import pairwise
 from typing import Protocol, TypeAlias
 
 from swarmd.scheduler.flow import Action, Backward, Commit, FlowStage, Forward
-from swarmd.scheduler.routing import Item, Router
+from swarmd.scheduler.routing import Item, Router, deal
 from swarmd.scheduler.simulated import Node, NodeUse, OneWay, Outcome, Pipeline
 
 
@@ -47,7 +48,7 @@ class _Host:
     """A node while it is simulated."""
 
     __slots__ = (
-        "busy", "chooser", "computing", "delays", "down_free", "early", "gradients", "held", "machine", "node",
+        "busy", "chooser", "committed", "computing", "delays", "down_free", "gradients", "held", "machine", "node",
         "number", "origins", "outputs", "seconds", "sending", "stage", "summed", "tensors", "up_free", "waking",
     )  # fmt: skip
 
@@ -61,9 +62,8 @@ class _Host:
         }  # fmt: skip
         self.computing = self.waking = False
         self.busy = self.sending = self.up_free = self.down_free = 0.0
-        self.held = self.summed = 0
+        self.held = self.summed = self.committed = 0
         self.outputs: deque[Item] = deque()
-        self.early: list[Item] = []
         self.origins: dict[Item, _Host | None] = {}
         self.gradients: deque[_Message] = deque()
         self.tensors: deque[_Message] = deque()
@@ -86,16 +86,13 @@ class _Simulation:
         self._shared = [len(stage) > 1 for stage in pipeline.stages]
         self._summed = [0] * len(self._stages)
         self._commits: list[list[float]] = [[] for _ in self._stages]
-        self._source = self._chooser_for(0)
-        self._to_feed: deque[Item] = deque()
         for before, after in pairwise(self._stages):
             self._join(before, after, one_way)
 
     def run(self) -> Outcome:
         for stage in self._stages:
             for host in stage:
-                self._load(host, 0)
-        self._fill(1)
+                self._load(host)
         for host in self._stages[0]:
             self._kick(host)
         while self._events:
@@ -114,26 +111,23 @@ class _Simulation:
     def _chooser_for(self, stage: int) -> Chooser | None:
         if not self._shared[stage]:
             return None
-        nodes = self._pipeline.stages[stage]
-        return self._make_chooser(
-            [self._pipeline.service(stage, node) or 1.0 for node in nodes], [node.credit for node in nodes]
-        )
+        return self._make_chooser(self._services(stage), [node.credit for node in self._pipeline.stages[stage]])
 
-    def _load(self, host: _Host, version: int) -> None:
-        """A machine of its own set of micro-batches; one of several replicas is fed all it does by its senders."""
-        behind_a_source = self._shared[host.stage]
+    def _services(self, stage: int) -> list[float]:
+        return [self._pipeline.service(stage, node) or 1.0 for node in self._pipeline.stages[stage]]
+
+    def _load(self, host: _Host) -> None:
+        dealt = deal(self._services(0), self._pipeline.micro_batches)
         host.machine = FlowStage(
-            stage=host.stage + behind_a_source,
-            stages=len(self._stages) + behind_a_source,
+            stage=host.stage,
+            stages=len(self._stages),
             micro_batches=self._pipeline.micro_batches,
             steps=self._pipeline.steps,
             credit=host.node.credit,
-            version=version,
             stale=self._pipeline.stale,
+            shared=self._shared[host.stage],
+            dealt=[each for each, number in enumerate(dealt) if number == host.number],
         )
-        for step, micro_batch in host.early:
-            host.machine.forward_arrived(step, micro_batch)
-        host.early.clear()
 
     def _at(self, time: float, call: Callable[..., None], *arguments: object) -> None:
         self._scheduled += 1
@@ -159,8 +153,8 @@ class _Simulation:
                 self._send_on(host)
         elif isinstance(action, Backward):
             self._went_back(host, (action.step, action.micro_batch))
-        if not self._shared[host.stage] and len(self._commits[host.stage]) < host.machine.version:
-            self._commits[host.stage].append(self._now)
+        else:
+            self._committed(host)
         self._kick(host)
 
     def _send_on(self, host: _Host) -> None:
@@ -181,45 +175,25 @@ class _Simulation:
         if before is not None:
             host.gradients.append((before, self._pipeline.backward_bytes, self._backward_arrived, item))
             self._pump(host)
-        elif self._source:
-            self._source.returned(item, host.number)
-            self._feed()
         self._summed[host.stage] += 1
-        if self._shared[host.stage] and self._summed[host.stage] == self._pipeline.micro_batches:
-            self._commit_together(host.stage, item[0])
+        self._share(host.stage)
 
-    def _commit_together(self, stage: int, step: int) -> None:
-        """All micro-batches of a step are through backward, so that every replica stands still."""
-        self._summed[stage] = 0
-        seconds = max(host.node.commit for host in self._stages[stage])
-        for host in self._stages[stage]:
-            host.computing = True
-            host.busy += seconds
-        self._at(self._now + seconds, self._committed, stage, step)
+    def _committed(self, host: _Host) -> None:
+        host.committed += 1
+        hosts = self._stages[host.stage]
+        if all(each.committed >= host.committed for each in hosts):
+            self._commits[host.stage].append(self._now)
+        self._share(host.stage)
 
-    def _committed(self, stage: int, step: int) -> None:
-        self._commits[stage].append(self._now)
-        for host in self._stages[stage]:
-            host.computing = False
-            self._load(host, step)
-        if stage == 0 and step < self._pipeline.steps:
-            self._fill(step + 1)
-        for host in self._stages[stage]:
-            self._kick(host)
-
-    def _fill(self, step: int) -> None:
-        """The inputs of a step, which replicas of the first stage share; one alone makes its own."""
-        if self._source:
-            self._to_feed.extend((step, number) for number in range(self._pipeline.micro_batches))
-            self._feed()
-
-    def _feed(self) -> None:
-        while self._source and self._to_feed:
-            chosen = self._source.choose(self._to_feed[0])
-            if chosen is None:
-                return
-            self._stages[0][chosen].machine.forward_arrived(*self._to_feed.popleft())
-            self._kick(self._stages[0][chosen])
+    def _share(self, stage: int) -> None:
+        """The replicas of a stage exchange their sums, once these make up a step that all have come to."""
+        hosts = self._stages[stage]
+        alike = len({host.committed for host in hosts}) == 1
+        if self._shared[stage] and alike and self._summed[stage] == self._pipeline.micro_batches:
+            self._summed[stage] = 0
+            for host in hosts:
+                host.machine.whole(host.committed + 1)
+                self._kick(host)
 
     def _pump(self, host: _Host) -> None:
         """Send what waits while the uplink is free, and wake when it is free again."""
@@ -249,10 +223,7 @@ class _Simulation:
 
     def _forward_arrived(self, host: _Host, item: Item, sender: _Host) -> None:
         host.origins[item] = sender
-        if self._shared[host.stage] and item[0] > host.machine.version + 1:
-            host.early.append(item)
-        else:
-            host.machine.forward_arrived(*item)
+        host.machine.forward_arrived(*item)
         self._kick(host)
 
     def _backward_arrived(self, host: _Host, item: Item, sender: _Host) -> None:

@@ -31,6 +31,7 @@ from swarmd.runs.estimate import estimate_job
 from swarmd.runs.manager import Runs
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import run_view, state_words
+from swarmd.scheduler.batching import batch_words
 from swarmd.scheduler.wires import wire_words
 from swarmd.views import hosted_views, idle_reason, now_view, peer_view
 
@@ -107,7 +108,7 @@ class Methods:
 
     async def _submit(self, params: Answer) -> Answer:
         record = await self._runs.submit(param(params, "path", str))
-        return {"run": record.run, "wire": wire_words(record.spec)}
+        return {"run": record.run, "wire": wire_words(record.spec), "batch": batch_words(record.spec)}
 
     async def _estimate(self, params: Answer) -> Answer:
         return as_json(await estimate_job(self._deps, param(params, "path", str)))

@@ -1,4 +1,4 @@
-"""Shared memory for tensors: an unnamed file that both processes map, cut into fixed slots.
+"""Shared memory for tensors: an unnamed file that both processes map, cut into slots.
 
 The file has no name in any folder, so nothing is left behind however either process ends. A slot has
 one owner at a time: whoever fills it hands it over by message and gets it back by message.
@@ -13,20 +13,24 @@ import tempfile
 import threading
 from collections.abc import Callable
 
+from swarmd.compute.layout import SlotLayout
+
 
 class SlotMemory:
-    """``count`` slots of ``size`` bytes over the file behind ``handle``."""
+    """The slots of a layout over the file behind ``handle``."""
 
-    def __init__(self, handle: int, count: int, size: int) -> None:
-        self.handle, self.count, self.size = handle, count, size
-        self._map = mmap.mmap(handle, count * size)
+    def __init__(self, handle: int, layout: SlotLayout) -> None:
+        self.handle, self.layout = handle, layout
+        self._map = mmap.mmap(handle, layout.total_bytes)
         self._view = memoryview(self._map)
 
     def slot(self, index: int, length: int) -> memoryview:
         """The first ``length`` bytes of a slot, writable."""
-        if not 0 <= index < self.count or not 0 <= length <= self.size:
-            raise IndexError(f"slot {index} of {self.count}, {length} of {self.size} bytes")
-        return self._view[index * self.size : index * self.size + length]
+        layout = self.layout
+        begin, end = layout.begin_of(index), layout.begin_of(index + 1)
+        if not 0 <= index < layout.count or not 0 <= length <= end - begin:
+            raise IndexError(f"slot {index} of {layout.count}, {length} of {end - begin} bytes")
+        return self._view[begin : begin + length]
 
     def close(self) -> None:
         """Unmap, unless a reader still holds a view; the mapping then goes with the process."""

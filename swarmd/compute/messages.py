@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.tensors import FrameHeader
+from swarmd.scheduler.around import Around
 
 # --- to the compute process
 
@@ -20,7 +21,7 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Build a stage: layers ``[first, end)``, the ``stage``-th of ``stages``."""
+    """Build a stage, or one of its replicas: layers ``[first, end)``, the ``stage``-th of ``stages``."""
 
     spec: bytes
     run: RunId
@@ -31,6 +32,7 @@ class Load:
     first: int
     end: int
     credit: int
+    around: Around
     checkpoint: BlobHash | None
     fault: str = ""
     """A fault to inject (``swarmd.train.faults``); empty but in tests."""
@@ -45,10 +47,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A tensor frame lies in this slot."""
+    """A tensor frame from this place lies in this slot."""
 
     header: FrameHeader
     slot: int
+    sender: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Send the frame in this slot to the next stage, or to the one before."""
+    """Send the frame in this slot to this place."""
 
     header: FrameHeader
     slot: int
-    to_next: bool
+    to: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class Work:
     forward_ns: int
     backward_ns: int
     cpu_ns: int
+    commit_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,8 @@ async def open_compute(
     ``on_message`` is called from the reader's thread with each message, and last with ``GONE``.
     """
     ours, theirs = socket.socketpair()
-    handle = unnamed_file(layout.count * layout.slot_bytes)
-    memory = SlotMemory(handle, layout.count, layout.slot_bytes)
+    handle = unnamed_file(layout.total_bytes)
+    memory = SlotMemory(handle, layout)
     channel = Channel(ours, TO_WORKER, FROM_WORKER)
     process = await _spawn(theirs, handle, layout, blobs, threads, device)
     theirs.close()

@@ -30,8 +30,8 @@ async def open_compute_thread(
     from swarmd.train.worker import Worker
 
     ours, theirs = socket.socketpair()
-    handle = unnamed_file(layout.count * layout.slot_bytes)
-    memory = SlotMemory(handle, layout.count, layout.slot_bytes)
+    handle = unnamed_file(layout.total_bytes)
+    memory = SlotMemory(handle, layout)
     channel, far = Channel(ours, TO_WORKER, FROM_WORKER), Channel(theirs, FROM_WORKER, TO_WORKER)
     worker = Worker(far, memory, layout, BlobStore(blobs), device)
     bodies = (worker.read, worker.run, lambda: read_until_gone(channel, on_message))

@@ -51,16 +51,20 @@ class Conduct:
         self._spec = spec
         self._said: set[type[object]] = set()
         self._units: tuple[str, ...] = ()
-        self._last = False
+        self._last = self._scores = False
         self._step = self._stored = self._beat = self._failures = 0
         self._start = self._pay_every = self._receipts = 0
         self._scored = -1
 
-    def holds(self, stage: StageAssignment, version: int) -> None:
-        """From now on the member may speak as the holder of a stage that starts at this version."""
+    def holds(self, stage: StageAssignment, version: int, *, head: bool = True) -> None:
+        """From now on the member may speak as the holder of a stage that starts at this version.
+
+        ``head``: evaluations go through it, and not through the stage's other replicas.
+        """
         model = self._spec.model
         self._units = unit_names_of(model, stage.first, stage.end)
         self._last = stage.end == model.num_hidden_layers
+        self._scores = self._last and head
         self._step = self._stored = self._start = version
 
     def pays(self, pay_every: int) -> None:
@@ -82,7 +86,7 @@ class Conduct:
             case StepDone():
                 fits = self._stepped(message, step)
             case Evaluated(step=at):
-                fits = self._last and self._scored < at <= self._step and _evaluated(self._spec.schedule, at)
+                fits = self._scores and self._scored < at <= self._step and _evaluated(self._spec.schedule, at)
                 self._scored = at
             case Checkpointed():
                 fits = self._checkpointed(message)

@@ -13,7 +13,7 @@ from contextlib import suppress
 import trio
 
 from swarmd.protocols.advert import Advert
-from swarmd.protocols.errors import LocalError, SwarmdError
+from swarmd.protocols.errors import LocalError, RunFailed, SwarmdError
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
     Accepted,
@@ -45,6 +45,7 @@ from swarmd.runs.planning import make_plan
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
+from swarmd.scheduler.around import stage_of
 from swarmd.scheduler.run import FINAL, Ended, Funded, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
 
 TICK_SECONDS = 0.5
@@ -73,7 +74,7 @@ class Coordinator:
         self._dear: set[PeerId] = set()
         self._pay = PayDesk(record, deps, self._calls, lasting)
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
-        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.min_stages)
+        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.asked.min_stages)
 
     @property
     def state(self) -> RunState:
@@ -232,15 +233,23 @@ class Coordinator:
                 self._pay.hear(peer, message)
             case StepDone():
                 self._pay.stepped(peer, message)
-                row = record.stepped(peer, message, now)
-                if row is not None:
-                    self._deps.storage.queue_metrics(record.run, row)
+                self._stepped(peer, message, now)
             case Evaluated(step, loss):
                 record.evals[step] = float(loss)
                 self._deps.events.info(f"step {step}: held-out loss {float(loss):.4f}", run=record.run)
             case Checkpointed():
                 self._nursery.start_soon(self._guarded, self._keep, peer, message)
         self._event(Said(peer))
+
+    def _stepped(self, peer: PeerId, report: StepDone, now: float) -> None:
+        record = self._record
+        try:
+            row = record.stepped(peer, report, now)
+        except RunFailed as error:
+            self._event(Ended(Phase.FAILED, error.code, error.message))
+            return
+        if row is not None:
+            self._deps.storage.queue_metrics(record.run, row)
 
     async def _fault_of(self, peer: PeerId, words: str) -> None:
         """A member cannot go on because of a neighbour: that one's own session is given time to end first."""
@@ -249,13 +258,16 @@ class Coordinator:
 
     async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
         record = self._record
-        record.plan, record.reasons = await make_plan(record, peers, self._deps, self._pay.prices)
-        for stage, reason in zip(record.plan.stages, record.reasons, strict=True):
-            self._calls[stage.peer].conduct.holds(stage, record.start_step)
+        plan, reasons = await make_plan(record, peers, self._deps, self._pay.prices)
+        record.planned(plan, reasons)
+        for stage in plan.stages:
+            self._calls[stage.peer].conduct.holds(stage, record.start_step, head=record.is_head(stage.peer))
             record.grant.peers.add(stage.peer)
+        for reason in dict.fromkeys(reasons):
             self._deps.events.info(reason, run=record.run)
-        parts = await self._pay.price(record.plan)
-        self._event(Planned(tuple(stage.peer for stage in record.plan.stages), funded=not parts))
+        parts = await self._pay.price(plan)
+        holders, numbers = zip(*((stage.peer, stage_of(plan, at)) for at, stage in enumerate(plan.stages)), strict=True)
+        self._event(Planned(holders, funded=not parts, numbers=numbers))
         if parts:
             await self._pay.fund(parts, self._nursery)
             self._event(Funded())

@@ -88,7 +88,9 @@ def _useful_room(spec: JobSpec, stage: StageAssignment, index: int) -> int:
 
 
 def _stage_bytes(spec: JobSpec, stage: StageAssignment, held: int) -> int:
-    return stage_memory(spec, stage.first, stage.end, held) + layout_of(spec).total_bytes
+    layout = layout_of(spec)
+    slots = layout.total_bytes if stage.service else layout.frame_bytes
+    return stage_memory(spec, stage.first, stage.end, held, shared=stage.service > 0) + slots
 
 
 def refuse_stranger(submitter: PeerId, deps: RunDeps) -> None:
@@ -146,4 +148,4 @@ def _least_memory(spec: JobSpec) -> int:
     """Bytes that timing the job takes here: one layer with the embedding, alone, or with the head."""
     layers = spec.model.num_hidden_layers
     each = (stage_memory(spec, layer, layer + 1, 1) for layer in {0, layers // 2, layers - 1})
-    return max(each) + layout_of(spec).total_bytes
+    return max(each) + layout_of(spec).frame_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.ids import BlobHash
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.spec import parse_spec
 from swarmd.protocols.statements import open_run
 from swarmd.runs.blob_exchange import Grant
@@ -23,6 +24,7 @@ from swarmd.runs.spending import spending_of
 from swarmd.runs.view import decided_state
 from swarmd.storage import MetricRow, StoredRun
 
+ASKED = tuple(each.name for each in fields(RunTable))
 INTERRUPTED = "the daemon ended while the run was going"
 
 
@@ -68,8 +70,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         signed=stored.signed,
         directory=Path(stored.directory),
         created=stored.created,
-        min_stages=extra["min_stages"],
-        max_stages=extra["max_stages"],
+        asked=RunTable(**{name: extra[name] for name in ASKED if name in extra}),
         grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
         budget=Budget(**extra.get("budget", {})),
         term=stored.term,
@@ -108,8 +109,7 @@ def _extra(record: RunRecord, code: str) -> dict[str, Any]:
     trained = record.trained_before + (record.ended - record.began if running and record.ended and record.began else 0)
     return {
         "code": code,
-        "min_stages": record.min_stages,
-        "max_stages": record.max_stages,
+        **asdict(record.asked),
         "budget": asdict(record.budget),
         "trained": trained,
         "checkpoint": record.checkpoint,

@@ -31,12 +31,16 @@ class Keeper:
     async def keep(self, peer: PeerId, report: Checkpointed) -> None:
         """Bring a stage's units to our disk: a checkpoint must outlive its stages.
 
+        Of replicas the head's are brought, and the others' must have the same names.
+
         Raises:
+            RunFailed: replicas of a stage have different units.
             RemoteError, TimedOut, NotFound: a unit of the last step did not come.
             StateError: the disk will not take it.
         """
+        self._record.agreed(peer, "weights", report.step, report.units)
         last = report.step == self._record.spec.schedule.steps
-        if not (self._wants(report.step) or last):
+        if not self._record.is_head(peer) or not (self._wants(report.step) or last):
             return
         try:
             await self._fetch(peer, report)

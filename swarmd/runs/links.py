@@ -1,8 +1,9 @@
-"""The tensor links of one stage: two to each neighbour, one for each direction.
+"""The tensor links of one place of a plan: two to each neighbour, one for each direction.
 
-The stage that sends dials. Frames that arrive are put into the compute process's slots and named to it;
-frames it has ready are sent from their slots, which it gets back once the bytes are on the wire. Every
-frame is acknowledged on the link that goes the other way.
+Neighbours are the places of the stages before and after, and the other replicas of the own stage. Who sends, dials.
+Frames that arrive are put into the compute process's slots and named to it; frames it has ready are sent from their
+slots, which it gets back once the bytes are on the wire. Every frame is acknowledged on the link that goes the
+other way.
 
 A frame's way through the daemon touches two threads, the link's and the one that reads from the compute process,
 and never the trio loop: waking a thread costs more than all else that a small frame needs. For the same
@@ -11,27 +12,30 @@ reason acknowledgements wait for company, and slots are given back in pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import trio
 
-from swarmd.compute.layout import layout_of
+from swarmd.compute.layout import SHARE_BYTES, SLOTS_PER_POOL, layout_of
 from swarmd.compute.memory import SlotPool, SlotReturns
 from swarmd.compute.messages import Arrived, Outgoing, Sent
 from swarmd.compute.process import Compute
 from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
-from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
 from swarmd.protocols.ids import PeerId, short
 from swarmd.protocols.messages import LinkTicket, OpenLink
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan
-from swarmd.protocols.tensors import Ack, Direction, FrameHeader
+from swarmd.protocols.tensors import Ack, FrameHeader
 from swarmd.runs.deps import RunDeps
+from swarmd.runs.expecting import AFTER, BEFORE, BESIDE, expected_frames
 from swarmd.runs.link_desk import ask_for_ticket
+from swarmd.scheduler.around import around, stage_of
 
+Note = Callable[[int, FrameHeader], None]
+"""Told of each frame that crossed, and the place it came from or went to."""
 CLOSED = -1
 """Not a slot: wakes a link that waits for one when the stage ends."""
 
@@ -50,11 +54,13 @@ class SlotSink:
     def __init__(
         self,
         compute: Compute,
+        at: int,
         pool: SlotPool,
         expected: Callable[[FrameHeader], bool],
-        note: Callable[[FrameHeader], None],
+        note: Note,
     ) -> None:
-        self.pool = pool
+        """For the frames of the neighbour ``at`` this place."""
+        self.pool, self._at = pool, at
         self.back: OutgoingLink | None = None
         """The link that goes the other way: acknowledgements travel on it."""
         self._compute, self._expected, self._note = compute, expected, note
@@ -75,8 +81,8 @@ class SlotSink:
 
     def frame(self, header: FrameHeader, slot: HeldSlot) -> None:
         """Name the frame to the compute process, and acknowledge it. In the link's thread."""
-        self._note(header)
-        self._compute.send(Arrived(header, slot.index))
+        self._note(self._at, header)
+        self._compute.send(Arrived(header, slot.index, self._at))
         if self.back is not None:
             self.back.send_ack(Ack(header.key, header.root), patient=True)
 
@@ -89,7 +95,7 @@ class SlotSink:
 
 
 class StageLinks:
-    """The links of one stage of one plan."""
+    """The links of one place of one plan."""
 
     def __init__(
         self,
@@ -97,23 +103,24 @@ class StageLinks:
         compute: Compute,
         spec: JobSpec,
         plan: Plan,
-        stage: int,
+        place: int,
         nursery: trio.Nursery,
         broken: Callable[[PeerId, str], None],
-        note: Callable[[FrameHeader], None],
+        note: Note,
     ) -> None:
         """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before.
 
-        ``note`` gets the header of each frame that was sent, or has come whole, in one of several threads.
+        ``note`` gets the neighbour's place and the header of each frame that was sent, or has come whole, in one of
+        several threads.
         """
-        self.stage = stage
+        self.place, self.around = place, around(plan, place)
         self._deps, self._compute, self._plan = deps, compute, plan
         self._nursery, self._broken, self._note = nursery, broken, note
         layout = layout_of(spec)
-        self._slot_bytes, self._shape, self._spec = layout.slot_bytes, boundary_shape(spec), spec
-        self._pools = {stage - 1: SlotPool(layout.from_previous), stage + 1: SlotPool(layout.from_next)}
-        self._neighbours = [at for at in (stage - 1, stage + 1) if 0 <= at < len(plan.stages)]
-        self._sinks = {at: SlotSink(compute, self._pools[at], self._expects(at), note) for at in self._neighbours}
+        self._pools = {pool.slots[0]: pool for pool in map(SlotPool, layout.incoming)}
+        self._layout, self._neighbours = layout, self.around.neighbours
+        self._largest = max(layout.slot_bytes, SHARE_BYTES)
+        self._sinks = dict(self._make_sinks(spec))
         self._sent = SlotReturns(lambda slots: compute.send(Sent(slots)))
         self._out: dict[int, OutgoingLink] = {}
         self._in: dict[int, IncomingLink[HeldSlot]] = {}
@@ -130,7 +137,7 @@ class StageLinks:
     def invite(self, peer: PeerId, request: OpenLink) -> LinkTicket:
         """A ticket for a neighbour of this plan (``Invites``)."""
         plan = self._plan
-        if (request.term, request.plan, request.to_stage) != (plan.term, plan.number, self.stage):
+        if (request.term, request.plan, request.to_stage) != (plan.term, plan.number, self.place):
             raise ProtocolViolation("a link for another term, plan or stage")
         at = request.from_stage
         if at not in self._neighbours or plan.stages[at].peer != peer or at in self._in:
@@ -139,19 +146,28 @@ class StageLinks:
         self._nursery.start_soon(self._accept, at, ticket)
         return LinkTicket(ticket.ticket, ticket.certificate_sha256, ticket.port)
 
+    def _make_sinks(self, spec: JobSpec) -> Iterator[tuple[int, SlotSink]]:
+        layout, around = self._layout, self.around
+        ways = [(seat.place, BEFORE, layout.from_previous) for seat in around.before]
+        ways += [(at, BESIDE, layout.from_replica(number)) for number, at in enumerate(around.others)]
+        ways += [(seat.place, AFTER, layout.from_next) for seat in around.after]
+        for at, way, slots in ways:
+            expected = expected_frames(spec, self._plan, self.place, way)
+            yield at, SlotSink(self._compute, at, self._pools[slots[0]], expected, self._note)
+
     def send(self, frame: Outgoing) -> None:
         """Send a frame from its slot; from any thread. Raises PeerLost or Refused."""
-        link = self._out.get(self.stage + 1 if frame.to_next else self.stage - 1)
+        link = self._out.get(frame.to)
         if link is None:
             return
         view = self._compute.memory.slot(frame.slot, frame.header.payload_bytes)
         link.send(frame.header, view, lambda: self._sent.give(frame.slot))
-        self._note(frame.header)
+        self._note(frame.to, frame.header)
 
     def taken(self, slots: tuple[int, ...]) -> None:
         """The compute process has read some slots; from any thread."""
         for slot in slots:
-            next(pool for pool in self._pools.values() if slot in pool.slots).give(slot)
+            self._pools[slot // SLOTS_PER_POOL * SLOTS_PER_POOL].give(slot)
 
     def traffic(self) -> tuple[int, int]:
         """Bytes sent and received by all links."""
@@ -159,31 +175,11 @@ class StageLinks:
             link.bytes_received for link in self._in.values()
         )
 
-    def _expects(self, at: int) -> Callable[[FrameHeader], bool]:
-        plan, here = self._plan, self._plan.stages[self.stage]
-        backward = at > self.stage
-        boundary = here.end if backward else here.first
-        directions = (Direction.BACKWARD,) if backward else (Direction.FORWARD, Direction.EVALUATE)
-
-        def expected(header: FrameHeader) -> bool:
-            key = header.key
-            named = (key.run, key.term, header.plan, key.boundary) == (
-                plan.run,
-                plan.term,
-                plan.number,
-                boundary,
-            )
-            codec = frame_codec(self._spec, key.direction)
-            form = (header.codec, header.dtype, header.shape) == (codec, "float32", self._shape)
-            return named and form and key.direction in directions
-
-        return expected
-
     async def _dial(self, at: int) -> None:
         plan, there = self._plan, self._plan.stages[at]
         if there.peer not in self._deps.transport.connected():
             await self._deps.transport.dial(there.peer, there.addresses)
-        request = OpenLink(plan.run, plan.term, plan.number, self.stage, at)
+        request = OpenLink(plan.run, plan.term, plan.number, self.place, at)
         answer = await ask_for_ticket(self._deps.transport, there.peer, request)
         ticket = Ticket(answer.ticket, answer.certificate, answer.port)
         link = await self._dial_any(at, ticket)
@@ -213,7 +209,7 @@ class StageLinks:
         link = IncomingLink(
             connection,
             self._sinks[at],
-            payload_limit=self._slot_bytes,
+            payload_limit=self._largest,
             throttle=self._deps.routes.rates.down,
             direct=True,
         )
@@ -225,7 +221,8 @@ class StageLinks:
         await link.run()
         reason: RemoteError | None = link.reason
         peer = self._plan.stages[at].peer
-        self._broken(peer, f"the link with stage {at} ({short(peer)}) broke: {reason.message if reason else 'closed'}")
+        where = f"the link with stage {stage_of(self._plan, at)} ({short(peer)})"
+        self._broken(peer, f"{where} broke: {reason.message if reason else 'closed'}")
 
     def _check_complete(self) -> None:
         if len(self._out) == len(self._in) == len(self._neighbours):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from typing import Any
 
 import trio
 
@@ -13,6 +14,7 @@ from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, Refused, StateError, UsageError
 from swarmd.protocols.ids import BlobHash, PeerId, RunId, short
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import RunStatement, sign_run
 from swarmd.runs.blob_exchange import Grant
@@ -78,9 +80,10 @@ class Runs:
         self._check_room()
         await self._deps.device.probed.wait()
         answer = await run_child("prepare", path, "--blobs", str(self._deps.blobs.root))
-        spec, wire = settled_spec(answer, self._deps)
-        record = self._record(spec, Budget(**answer["budget"]), answer["run"])
-        self._deps.events.info(wire, run=record.run)
+        settled = await settled_spec(answer, self._deps)
+        record = self._record(settled.spec, Budget(**answer["budget"]), answer["run"])
+        self._deps.events.info(settled.wire, run=record.run)
+        self._deps.events.info(settled.batch, run=record.run)
         await self._begin(record)
         return record
 
@@ -120,7 +123,7 @@ class Runs:
         if len(self._running) >= MAX_RUNNING:
             raise Refused(f"this node coordinates {MAX_RUNNING} runs already", hint="wait, or stop one")
 
-    def _record(self, spec: JobSpec, budget: Budget, stages: dict[str, int | None]) -> RunRecord:
+    def _record(self, spec: JobSpec, budget: Budget, asked: dict[str, Any]) -> RunRecord:
         deps = self._deps
         me: PeerId = deps.identity.peer
         created = time.time()
@@ -133,8 +136,7 @@ class Runs:
             signed=sign_run(statement, deps.identity.sign),
             directory=deps.paths.run(statement.run),
             created=created,
-            min_stages=stages["min_stages"] or 1,
-            max_stages=stages["max_stages"],
+            asked=RunTable(**asked),
             budget=budget,
             grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
         )

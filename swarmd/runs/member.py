@@ -42,6 +42,7 @@ from swarmd.protocols.messages import (
 from swarmd.protocols.pay_messages import AskRelease, LastReceipts, Terms, VoucherNote
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement, open_plan
+from swarmd.protocols.tensors import FrameHeader
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.earning import Earning
@@ -52,6 +53,7 @@ from swarmd.runs.orders import Orders
 from swarmd.runs.providing import Post
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS
+from swarmd.scheduler.around import stage_of
 
 FAREWELL_SECONDS = 1.0
 
@@ -89,7 +91,7 @@ class Membership:
         self._links: StageLinks | None = None
         self._plan: Plan | None = None
         self._grant = Grant(lease.store, {statement.submitter})
-        self._work = compute.Work(0, 0, 0, 0, 0)
+        self._work = compute.Work(0, 0, 0, 0, 0, 0)
         self._step = 0
         self._finished = self._released = False
 
@@ -147,16 +149,16 @@ class Membership:
         match message:
             case Probe():
                 await self._tell(await self._computer(), compute.Time(self._offer.spec))
-            case Assign(plan=raw, stage=stage):
-                await self._build(open_plan(raw, self._deps.network.id, self._session.remote), stage)
+            case Assign(plan=raw, stage=place):
+                await self._build(open_plan(raw, self._deps.network.id, self._session.remote), place)
             case Terms():
                 self._agree(message)
             case Connect() if self._links is not None:
                 self._earning.check()
                 await self._links.connect()
                 await self._session.send(Connected())
-            case Begin() if self._links is not None and self._compute is not None:
-                self._lease.words = f"trains stage {self._links.stage}"
+            case Begin() if self._links is not None and self._compute is not None and self._plan is not None:
+                self._lease.words = f"trains stage {stage_of(self._plan, self._links.place)}"
                 self._compute.send(compute.Start())
             case _:
                 raise ProtocolViolation(f"{type(message).__name__} came out of turn")
@@ -165,7 +167,7 @@ class Membership:
         """A run that pays tells each of its stages how, free ones too."""
         if self._plan is None or self._links is None:
             raise ProtocolViolation("terms for no stage")
-        payer, stage = self._session.remote, self._links.stage
+        payer, stage = self._session.remote, self._links.place
         post = Post(payer=payer, plan=self._plan, stage=stage, spec=self._spec, start=self._step)
         self._earning.begin(terms, post)
         self._lease.lane = terms.lane
@@ -192,30 +194,38 @@ class Membership:
         """Send what carries a spec, in a thread: it may be more than the socket takes before the process reads."""
         await trio.to_thread.run_sync(computer.send, message, abandon_on_cancel=True)
 
-    async def _build(self, plan: Plan, stage: int) -> None:
+    def _check(self, plan: Plan, place: int) -> None:
         if (plan.run, plan.term) != (self._statement.run, self._offer.term) or self._plan is not None:
             raise ProtocolViolation("a plan of another run or term, or a second one")
-        if not 0 <= stage < len(plan.stages) or plan.stages[stage].peer != self._deps.identity.peer:
+        if not 0 <= place < len(plan.stages) or plan.stages[place].peer != self._deps.identity.peer:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
-        here = plan.stages[stage]
+        if plan.shared and not self._spec.may_share_stages:
+            raise ProtocolViolation('a plan with replicas for a run without sum = "exact", or with stale steps')
+
+    async def _build(self, plan: Plan, place: int) -> None:
+        self._check(plan, place)
+        here, stage = plan.stages[place], stage_of(plan, place)
         room = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
-        await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
+        await needed_blobs(self._deps, self._statement, self._spec, plan, place, self._lease.store)
         computer = await self._computer()
         self._links = StageLinks(
-            self._deps, computer, self._spec, plan, stage, self._nursery, self._broken_link, self._earning.note
+            self._deps, computer, self._spec, plan, place, self._nursery, self._broken_link, self._note
         )
         self._deps.desk.open(plan.run, self._links)
         await self._tell(
             computer,
             compute.Load(
-                self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
-                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault, room,
+                self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.groups), here.first, here.end,
+                here.credit, self._links.around, plan.checkpoint, self._deps.fault, room,
             ),
         )  # fmt: skip
+
+    def _note(self, place: int, header: FrameHeader) -> None:
+        self._earning.note(header)
 
     def _from_thread(self, message: object) -> None:
         """What the compute process says, in its reader's thread: frames go on from here, the rest to the loop."""
@@ -304,7 +314,7 @@ class Membership:
             layer_ns,
             embed_ns,
             head_ns,
-            max(1, free_memory(self._deps, self._lease) - self._layout.total_bytes),
+            max(1, free_memory(self._deps, self._lease) - self._layout.frame_bytes),
             int(self._deps.config.upload_mbit * 125_000),
             words(device.view.numerics)[:200] if device.view else "",
         )
@@ -314,5 +324,5 @@ class Membership:
         work = self._work
         return Beat(
             number, self._step, work.micro_batches, work.busy_ns, work.forward_ns, work.backward_ns,
-            sent, received, work.cpu_ns + time.process_time_ns(),
+            sent, received, work.cpu_ns + time.process_time_ns(), work.commit_ns,
         )  # fmt: skip

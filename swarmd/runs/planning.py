@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import trio
 
-from swarmd.protocols.boundary import frame_bytes
-from swarmd.protocols.footprint import (
-    boundary_bytes,
-    embedding_parameters,
-    frozen_bytes,
-    head_parameters,
-    layer_activations,
-    layer_parameters,
-    logits_bytes,
-    most_held,
-    unit_memory,
-)
+from swarmd.protocols.footprint import most_held
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.messages import Profiled
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, StageAssignment
-from swarmd.protocols.tensors import Direction
-from swarmd.protocols.wirerules import group_of
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
-from swarmd.scheduler.flow import credits
+from swarmd.scheduler.credit import planned_credit
 from swarmd.scheduler.partition import Partition, StagePlan
-from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.profiles import WorkerProfile, model_profile
 from swarmd.scheduler.purse import Purse
+from swarmd.scheduler.sharing_plan import plan_shared, shared_places
 from swarmd.scheduler.thrift import plan_within
 
 FREE: Mapping[PeerId, int] = MappingProxyType({})
 """Nobody asks anything."""
-ASSUMED_ROUND_TRIP = 0.05
-"""Seconds between neighbours, until it is measured: credits for a home link cost a near one only memory."""
-BACKWARD_SHARE = 2 / 3
-"""Of a micro-batch's time: backward computes two products for forward's one."""
 
 
 async def make_plan(
@@ -52,12 +37,29 @@ async def make_plan(
         Refused: none that the budget pays for was found; says which budget is enough.
     """
     workers = [worker_profile(peer, profile) for peer in peers if (profile := record.member(peer).profile)]
-    model = model_profile(record.spec)
+    if record.asked.replicas > 1 and not any(prices.get(worker.peer) for worker in workers):
+        return await _shared(record, workers, deps)
+    model, asked = model_profile(record.spec), record.asked
     purse = await purse_of(record, deps, prices)
     chosen = await trio.to_thread.run_sync(
-        lambda: plan_within(workers, model, purse, min_stages=record.min_stages, max_stages=record.max_stages)
+        lambda: plan_within(workers, model, purse, min_stages=asked.min_stages, max_stages=asked.max_stages)
     )
     return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
+
+
+async def _shared(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
+    """As ``make_plan``, where several peers may share a stage; nobody is paid for being a replica."""
+    model, asked, micro_batches = model_profile(record.spec, shared=True), record.asked, record.spec.batch.micro_batches
+    chosen = await trio.to_thread.run_sync(
+        lambda: plan_shared(
+            workers, model, most=asked.replicas, micro_batches=micro_batches,
+            min_stages=asked.min_stages, max_stages=asked.max_stages,
+        )
+    )  # fmt: skip
+    places = shared_places(chosen, workers, model, most_held(record.spec))
+    told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
+    reasons = tuple(stage.reason for stage in chosen.stages for _ in stage.peers)
+    return Plan(record.run, record.term, 1, told, record.start), reasons
 
 
 async def purse_of(record: RunRecord, deps: RunDeps, prices: Mapping[PeerId, int]) -> Purse:
@@ -85,46 +87,25 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
     )
 
 
-def model_profile(spec: JobSpec) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
-    model, batch, held = spec.model, spec.batch, most_held(spec)
-    boundary = boundary_bytes(model, batch)
-    return ModelProfile(
-        layers=model.num_hidden_layers,
-        layer_bytes=unit_memory(spec, layer_parameters(model))
-        + held * (layer_activations(model, batch) + 2 * boundary),
-        embed_bytes=unit_memory(spec, embedding_parameters(model)),
-        head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
-        boundary_bytes=frame_bytes(spec, Direction.FORWARD),
-        gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
-        stage_bytes=frozen_bytes(model),
-        group=group_of(spec.wire),
-    )
-
-
 def _plan(record: RunRecord, chosen: Partition, deps: RunDeps) -> Plan:
-    adverts = deps.adverts()
     stages = tuple(
         StageAssignment(
             stage.peer,
             stage.first,
             stage.end,
             _credit(index, stage, chosen, record.spec),
-            adverts[stage.peer].addresses if stage.peer in adverts else (),
+            _addresses(stage.peer, deps),
         )
         for index, stage in enumerate(chosen.stages)
     )
     return Plan(record.run, record.term, 1, stages, record.start)
 
 
+def _addresses(peer: PeerId, deps: RunDeps) -> tuple[str, ...]:
+    advert = deps.adverts().get(peer)
+    return advert.addresses if advert else ()
+
+
 def _credit(index: int, stage: StagePlan, chosen: Partition, spec: JobSpec) -> int:
-    needed = credits(
-        index,
-        len(chosen.stages),
-        forward=stage.seconds * (1 - BACKWARD_SHARE),
-        backward=stage.seconds * BACKWARD_SHARE,
-        transfer=0.0,
-        round_trip=ASSUMED_ROUND_TRIP,
-        period=chosen.bottleneck_seconds,
-    )
+    needed = planned_credit(index, len(chosen.stages), seconds=stage.seconds, period=chosen.bottleneck_seconds)
     return min(most_held(spec), needed)

@@ -6,6 +6,7 @@ Reports of the stages are folded in here; ``scheduler.run`` decides, this rememb
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import fsum, sqrt
 from pathlib import Path
@@ -14,10 +15,12 @@ from swarmd.blobs import BlobStore
 from swarmd.protocols.budget import Budget
 from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
 from swarmd.protocols.ids import BlobHash, PeerId, RunId
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.messages import Accepted, Beat, Profiled, StepDone
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement
 from swarmd.runs.blob_exchange import Grant
+from swarmd.scheduler.agreement import Agreement
 from swarmd.scheduler.run import RunState
 
 
@@ -85,8 +88,7 @@ class RunRecord:
     signed: bytes
     directory: Path
     created: float
-    min_stages: int
-    max_stages: int | None
+    asked: RunTable
     grant: Grant
     budget: Budget = field(default_factory=Budget)
     spending: Spending | None = None
@@ -119,6 +121,7 @@ class RunRecord:
     weights_sha256: str | None = None
     reference: dict[str, float] = field(default_factory=dict[str, float])
     recent: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=32))
+    _agreement: Agreement | None = None
     _open: dict[int, dict[PeerId, StepDone]] = field(default_factory=dict[int, dict[PeerId, StepDone]])
     _units: dict[int, dict[str, UnitState]] = field(default_factory=dict[int, dict[str, UnitState]])
 
@@ -136,16 +139,35 @@ class RunRecord:
         """The step this term begins from."""
         return self.checkpoint[0] if self.start and self.checkpoint else 0
 
+    def planned(self, plan: Plan, reasons: tuple[str, ...]) -> None:
+        """The term has its plan."""
+        self.plan, self.reasons, self._agreement = plan, reasons, Agreement(plan.groups)
+
+    def place(self, peer: PeerId) -> int:
+        """The place that a peer holds. Raises ValueError for a peer without one."""
+        places = self.plan.stages if self.plan else ()
+        return [place.peer for place in places].index(peer)
+
+    def is_head(self, peer: PeerId) -> bool:
+        """Whether a peer is the first replica of its stage: the one whose reports count."""
+        return self.plan is not None and self.place(peer) in {group[0] for group in self.plan.groups}
+
+    def agreed(self, peer: PeerId, what: str, step: int, said: Hashable) -> None:
+        """A peer's word on a step. Raises RunFailed if another replica of its stage said something else."""
+        if self._agreement is not None:
+            self._agreement.said(self.place(peer), what, step, said)
+
     def stepped(self, peer: PeerId, report: StepDone, now: float) -> StepRow | None:
-        """A stage committed a step; the row, once all have."""
+        """A place committed a step; the row, once all have. Raises RunFailed if replicas differ."""
         if self.plan is None or report.step in self.rows:
             return None
+        self.agreed(peer, "norms or losses", report.step, (report.loss, report.squared_norms))
         reports = self._open.setdefault(report.step, {})
         reports[peer] = report
         if len(reports) < len(self.plan.stages):
             return None
         del self._open[report.step]
-        ordered = [reports[stage.peer] for stage in self.plan.stages]
+        ordered = [reports[self.plan.stages[group[0]].peer] for group in self.plan.groups]
         norm = sqrt(fsum(float(text) for each in ordered for text in each.squared_norms))
         row = StepRow(report.step, float(ordered[-1].loss or "nan"), norm, now)
         self.rows[report.step] = row

@@ -10,6 +10,7 @@ from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.statements import StageAssignment
 from swarmd.runs.record import MemberRecord, RunRecord
+from swarmd.scheduler.around import stage_of
 
 MAX_POINTS = 400
 _WORDS = {"PLANNING": "probing", "CONNECTING": "loading"}
@@ -88,8 +89,8 @@ def _stages(record: RunRecord, adverts: Mapping[PeerId, Advert]) -> tuple[StageV
         return ()
     reasons = record.reasons or ("",) * len(record.plan.stages)
     return tuple(
-        _stage(index, stage, record.member(stage.peer), adverts.get(stage.peer), reason)
-        for index, (stage, reason) in enumerate(zip(record.plan.stages, reasons, strict=True))
+        _stage(stage_of(record.plan, place), stage, record.member(stage.peer), adverts.get(stage.peer), reason)
+        for place, (stage, reason) in enumerate(zip(record.plan.stages, reasons, strict=True))
     )
 
 
@@ -115,4 +116,5 @@ def _stage(index: int, stage: StageAssignment, member: MemberRecord, advert: Adv
         cpu_seconds=beat.cpu_ns / 1e9 if beat else 0.0,
         pid=member.accepted.pid if member.accepted else 0,
         reason=reason,
+        commit_ms=beat.commit_ns / 1e6 if beat else 0.0,
     )

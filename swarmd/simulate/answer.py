@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,18 @@ from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.jobfile import JobFile
 from swarmd.protocols.spec import JobSpec
-from swarmd.protocols.work import layer_operations
-from swarmd.runs.planning import model_profile
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
 from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.partition import partition
-from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, model_profile
 from swarmd.scheduler.replicas import plan_replicas
 from swarmd.scheduler.scenario import PlannedStage, pipeline_of
+from swarmd.scheduler.settling import Settled
 from swarmd.scheduler.simulate import simulate
 from swarmd.scheduler.simulated import MAX_MESSAGES, Outcome, Pipeline
-from swarmd.scheduler.wires import Declared, settled
-from swarmd.simulate.costs import BOTH_WAYS, profile_of, spec_of
-from swarmd.simulate.peers import DescribedPeer, DescribedPeers
+from swarmd.simulate.costs import spec_of
+from swarmd.simulate.peers import DescribedPeers
+from swarmd.simulate.settling import settled_for, workers_of
 
 STEPS = 12
 """Steps that are simulated: after a few each is like the one before."""
@@ -41,14 +39,6 @@ class Chosen:
     left_out: tuple[str, ...]
 
 
-def _settled(spec: JobSpec, job: JobFile, known: Mapping[PeerId, DescribedPeer], efficiency: float) -> JobSpec:
-    """The spec with the wire that ``auto`` stands for among these peers."""
-    operations = BOTH_WAYS * layer_operations(spec)
-    speeds = {peer: profile_of(each, peer, spec, efficiency).seconds_per_layer for peer, each in known.items()}
-    declared = [Declared(peer, int(operations / speeds[peer]), each.uplink) for peer, each in known.items()]
-    return settled(spec, job.wire, job.run, declared)[0]
-
-
 def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: bool = False) -> dict[str, Any]:
     """What this job would do on these peers, with several to a stage if ``replicas``. Its paths start at ``base``.
 
@@ -58,13 +48,13 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
     """
     identities = [PeerId(f"p{number:07}") for number in range(len(described.peers))]
     known = dict(zip(identities, described.peers, strict=True))
-    spec = _settled(spec_of(job, base), job, known, described.efficiency)
-    model = model_profile(spec)
-    workers = [profile_of(peer, identity, spec, described.efficiency) for identity, peer in known.items()]
 
     def round_trip(a: str, b: str) -> float:
         return described.round_trip(known[PeerId(a)], known[PeerId(b)])
 
+    settled = settled_for(job, spec_of(job, base), known, round_trip, described.efficiency)
+    spec = settled.spec
+    model, workers = model_profile(spec), workers_of(known, job, spec, described.efficiency)
     chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(workers, model, job)
     pipeline = pipeline_of(
         chosen.stages,
@@ -81,7 +71,7 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
 
     outcome = simulate(pipeline, one_way)
     figures = _figures(spec, pipeline, outcome, bottleneck(pipeline, one_way, outcome))
-    said = {"job": _job(spec, described), "plan": _plan(chosen, pipeline, outcome), **figures}
+    said = {"job": _job(settled, described), "plan": _plan(chosen, pipeline, outcome), **figures}
     names = {str(identity): peer.name for identity, peer in known.items()}
     return {key: _with_names(value, names) for key, value in said.items()}
 
@@ -115,12 +105,16 @@ def _steps(spec: JobSpec, stages: int) -> int:
     return max(1, min(STEPS, spec.schedule.steps, MAX_MESSAGES // (stages * spec.batch.micro_batches)))
 
 
-def _job(spec: JobSpec, described: DescribedPeers) -> dict[str, Any]:
+def _job(settled: Settled, described: DescribedPeers) -> dict[str, Any]:
+    spec = settled.spec
     return {
         "name": spec.name,
         "parameters": parameter_count(spec.model),
         "layers": spec.model.num_hidden_layers,
         "micro_batches": spec.batch.micro_batches,
+        "micro_batch_size": spec.batch.micro_batch_size,
+        "wire": settled.wire,
+        "batch": settled.batch,
         "tokens_per_step": spec.batch.tokens_per_step,
         "efficiency": described.efficiency,
     }

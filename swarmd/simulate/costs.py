@@ -32,24 +32,30 @@ def spec_of(job: JobFile, base: Path) -> JobSpec:
         tokenizer=TokenizerSpec(kind=tokenizer.spec.kind, file=tokenizer.spec.file),
         data=DataSpec(source="manifest", dtype=dtype_for(model.vocab_size), train=(), held_out=(), text_hash=_NO_TEXT),
         optimizer=job.optimizer,
-        batch=job.batch,
+        batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
         wire=job.wire.resolved(model.num_hidden_layers),
     )
 
 
-def profile_of(peer: DescribedPeer, identity: PeerId, spec: JobSpec, efficiency: float) -> WorkerProfile:
-    """A described peer as the planner takes it: what a probe would measure, if the description is true."""
+def profile_of(
+    peer: DescribedPeer, identity: PeerId, spec: JobSpec, efficiency: float, *, times: int = 1
+) -> WorkerProfile:
+    """A described peer as the planner takes it: what a probe would measure, if the description is true.
+
+    ``times``: micro-batches of the described seconds that one of the spec's is as long as.
+    """
     layer, head = layer_operations(spec), head_operations(spec)
-    per_layer = peer.seconds_per_layer
-    if per_layer is None:
+    if peer.seconds_per_layer is None:
         per_layer = BOTH_WAYS * layer / ((peer.operations_per_s or 1.0) * efficiency)
+    else:
+        per_layer = times * peer.seconds_per_layer
     return WorkerProfile(
         peer=identity,
         seconds_per_layer=per_layer,
-        seconds_embed=peer.seconds_embed,
-        seconds_head=per_layer * head / layer if peer.seconds_head is None else peer.seconds_head,
+        seconds_embed=times * peer.seconds_embed,
+        seconds_head=per_layer * head / layer if peer.seconds_head is None else times * peer.seconds_head,
         memory_bytes=peer.memory_bytes,
         uplink_bytes_per_s=peer.uplink,
     )

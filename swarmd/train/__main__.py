@@ -18,6 +18,7 @@ from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import NotFound, StateError, SwarmdError, UsageError
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import MAX_SPEC_BYTES, JobSpec, parse_spec
+from swarmd.scheduler.batching import batch_words
 from swarmd.scheduler.wires import wire_words
 from swarmd.train.heap import keep_freed_memory
 
@@ -44,7 +45,7 @@ def _train(args: argparse.Namespace, blobs: BlobStore) -> Answer:
 
     spec = _job(args.job, blobs)
     data = TokenData(spec, blobs.get)
-    print(wire_words(spec), file=sys.stderr)
+    print(wire_words(spec), batch_words(spec), sep="\n", file=sys.stderr)
     began = time.perf_counter()
     trained = train(spec, data, on_row=_progress(spec, args.progress), blobs=blobs)
     seconds = time.perf_counter() - began
@@ -54,6 +55,7 @@ def _train(args: argparse.Namespace, blobs: BlobStore) -> Answer:
         "out": str(made.out),
         "spec": spec.spec_id,
         "wire": wire_words(spec),
+        "batch": batch_words(spec),
         "steps": spec.schedule.steps,
         "loss": made.loss,
         "bigram_loss": bigram_loss(spec, data),

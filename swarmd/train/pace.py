@@ -11,7 +11,7 @@ from collections import deque
 from math import inf
 
 from swarmd.protocols.tensors import Direction
-from swarmd.scheduler.flow import credit_for, deferral_for
+from swarmd.scheduler.credit import credit_for, deferral_for
 
 STEPS = 4
 """So many steps count. The highest credit that one asked for is used, and the lowest deferral: the cheaper error."""

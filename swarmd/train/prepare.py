@@ -22,6 +22,7 @@ from swarmd.protocols.jobrules import stage_faults
 from swarmd.protocols.jobtext import MAX_JOB_BYTES
 from swarmd.protocols.spec import JobSpec, ModelSpec
 from swarmd.protocols.speccheck import spec_faults
+from swarmd.scheduler.batching import cut_alone
 from swarmd.train.corpus import read_corpus
 from swarmd.train.importing import import_checkpoint, read_config
 from swarmd.train.resolving import check_enough, make_data
@@ -31,7 +32,8 @@ from swarmd.train.tokenizer import Tokenizer, bytes_tokenizer, file_tokenizer
 def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
     """The resolved spec of a job. Paths in the job start at ``base``, the job file's folder.
 
-    The same files give the same spec id. A wire of ``auto`` is ``raw`` here: who submits the job settles it.
+    The same files give the same spec id. A wire of ``auto`` is ``raw`` here, and a batch that names
+    no micro-batch is cut for one process: who submits the job settles both.
 
     Raises:
         NotFound: a text, tokenizer or checkpoint file is not there.
@@ -50,11 +52,12 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         tokenizer=tokenizer.spec,
         data=data,
         optimizer=job.optimizer,
-        batch=job.batch,
+        batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
         wire=job.wire.resolved(model.num_hidden_layers),
     )
+    spec = cut_alone(spec, job.batch)
     _check(job, spec)
     if job.model.checkpoint is None:
         return spec
@@ -120,9 +123,8 @@ def main(arguments: list[str]) -> int:
     except SwarmdError as error:
         print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
         return error.exit_code
-    stages = {"min_stages": job.run.min_stages, "max_stages": job.run.max_stages}
     encoded = base64.b64encode(spec.to_bytes()).decode()
-    tables = {"run": stages, "wire": asdict(job.wire), "budget": asdict(job.budget)}
+    tables = {name: asdict(getattr(job, name)) for name in ("run", "wire", "batch", "budget")}
     print(json.dumps({"spec": encoded, "spec_id": spec.spec_id, **tables}))
     return 0
 

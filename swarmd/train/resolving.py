@@ -29,7 +29,7 @@ def make_data(text: bytes, tokenizer: Tokenizer, vocabulary: int, blobs: BlobSto
 
 def check_enough(job: JobFile, data: DataSpec, text_bytes: int) -> None:
     """Raises UsageError unless the text has one step's training windows and all evaluation windows."""
-    batch, length = job.batch, job.batch.sequence_length
+    batch, length = job.batch.cut(), job.batch.sequence_length
     step = batch.micro_batch_size * batch.micro_batches
     enough_train = windows(data.train_tokens, length) >= step
     if enough_train and windows(data.held_out_tokens, length) >= job.schedule.eval_windows:
@@ -42,5 +42,5 @@ def check_enough(job: JobFile, data: DataSpec, text_bytes: int) -> None:
     what = f"{job.schedule.eval_windows} evaluation windows" if enough_train else "one step"
     raise UsageError(
         f"the text has {text_bytes:,} bytes; {about}{needed:,} are needed for {what} of {length} tokens each",
-        hint="add text under [data], or lower sequence_length, micro_batches or evaluation.windows",
+        hint="add text under [data], or lower sequence_length, sequences, micro_batches or evaluation.windows",
     )

@@ -7,6 +7,7 @@ what it produced to the outlet. So the same code runs in the compute process and
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import fsum
 from typing import Protocol
 
@@ -20,17 +21,23 @@ from swarmd.protocols.footprint import most_held
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
-from swarmd.train.evaluate import evaluation_due
 from swarmd.train.faults import strike
+from swarmd.train.loading import evaluation_batches, replica_of
 from swarmd.train.pace import Pace
+from swarmd.train.replica import Heard, Notice
+from swarmd.train.routes import Routes
 from swarmd.train.stage import Stage
 
 
 class Outlet(Protocol):
     """Where a stage's results go."""
 
-    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
-        """Send a boundary tensor: BACKWARD to the stage before, all else to the next."""
+    def tensor(self, to: int, direction: Direction, step: int, index: int, version: int, tensor: Tensor) -> None:
+        """Send a boundary tensor, made with the weights of ``version``, to this place."""
+        ...
+
+    def notice(self, notice: Notice) -> bool:
+        """Send a frame to another replica of the stage; False if there is no slot for it now."""
         ...
 
     def report(self, message: object) -> None:
@@ -43,13 +50,17 @@ class Outlet(Protocol):
 
 
 class StageRunner:
-    """Runs one stage of one plan from its first version to the last step."""
+    """Runs one stage of one plan, or one of its replicas, from its first version to the last step."""
 
     def __init__(self, load: Load, spec: JobSpec, stage: Stage, flow: FlowStage, blobs: BlobStore) -> None:
         self._load, self._spec, self._stage, self._flow, self._blobs = load, spec, stage, flow, blobs
+        self._routes = Routes(load.around, spec.batch.micro_batches)
+        self._replica = replica_of(load, spec, stage)
+        self._told_whole = False
         self._inputs: dict[tuple[int, int, int], Tensor] = {}
         self._scores: list[float] = []
         self._forward_ns = self._backward_ns = self._busy_ns = self._forwards = 0
+        self._commit_ns = self._commits = 0
         self._pace = Pace(
             stage=load.stage,
             stages=load.stages,
@@ -69,27 +80,40 @@ class StageRunner:
         """Steps committed."""
         return self._flow.version
 
-    def arrived(self, header: FrameHeader, tensor: Tensor, at: float | None = None) -> None:
-        """Take a neighbour's frame, which came at this ``time.perf_counter()``, or now.
+    def arrived(self, header: FrameHeader, tensor: Tensor, sender: int, at: float | None = None) -> None:
+        """Take the frame of a neighbouring place, which came at this ``time.perf_counter()``, or now.
 
         Raises ProtocolViolation for one that no honest neighbour sends now.
         """
-        key = header.key
-        backward = key.direction == Direction.BACKWARD
-        here = (self._load.run, self._load.term, self._load.end if backward else self._load.first)
-        if (key.run, key.term, key.boundary) != here or header.plan != self._load.plan:
-            raise ProtocolViolation(f"a frame of another run, term, plan or boundary: {key}")
+        key, item = header.key, (header.key.step, header.key.micro_batch)
+        self._check(header, self._load.end if key.direction == Direction.BACKWARD else self._load.first)
         if key.direction == Direction.FORWARD:
-            self._flow.forward_arrived(key.step, key.micro_batch)
-        elif backward:
-            self._flow.backward_arrived(key.step, key.micro_batch)
+            self._flow.forward_arrived(*item)
+            self._routes.came(item, sender)
+        elif key.direction == Direction.BACKWARD:
+            self._flow.backward_arrived(*item)
+            self._routes.returned(item, sender)
         else:
-            self._flow.evaluation_arrived(key.step, key.micro_batch)
+            self._flow.evaluation_arrived(*item)
+            self._routes.looked(sender)
         self._inputs[key.direction, key.step, key.micro_batch] = tensor
         self._pace.arrived(key.direction, key.step, key.micro_batch, time.perf_counter() if at is None else at)
 
+    def noticed(self, header: FrameHeader, values: memoryview, sender: int, release: Callable[[], None]) -> None:
+        """Take the frame of another replica, whose slot is free again once ``release`` is called.
+
+        Raises ProtocolViolation for one that no honest replica sends now.
+        """
+        self._check(header, self._load.first)
+        key = header.key
+        if self._replica is None:
+            raise ProtocolViolation("a word of another replica, where there is none")
+        self._replica.heard(Heard(sender, key.direction, key.step, key.micro_batch, values, release))
+
     def turn(self, outlet: Outlet) -> bool:
         """Do the next action; False when there is none until something arrives."""
+        self._send_on(outlet)
+        self._share(outlet)
         action = self._flow.choose()
         if action is None:
             return False
@@ -107,6 +131,7 @@ class StageRunner:
             self._forward_ns // count,
             self._backward_ns // count,
             time.process_time_ns(),
+            self._commit_ns // max(1, self._commits),
         )
 
     def _act(self, action: Action, outlet: Outlet) -> None:
@@ -130,7 +155,21 @@ class StageRunner:
         self._forward_ns += int((ended - began) * 1e9)
         self._forwards += 1
         if result is not None:
-            outlet.tensor(Direction.FORWARD, step, index, self._spec.schedule.computed_with(step), result)
+            self._routes.leave((step, index), result)
+            self._send_on(outlet)
+
+    def _send_on(self, outlet: Outlet) -> None:
+        for to, (step, index), tensor in self._routes.onward():
+            outlet.tensor(to, Direction.FORWARD, step, index, self._spec.schedule.computed_with(step), tensor)
+
+    def _share(self, outlet: Outlet) -> None:
+        """Send what waits for the other replicas; with all their parts the step can be committed."""
+        if self._replica is None:
+            return
+        self._replica.send(outlet.notice)
+        if self._replica.whole and not self._told_whole:
+            self._flow.whole(self.version + 1)
+            self._told_whole = True
 
     def _backward(self, step: int, index: int, split: bool, outlet: Outlet) -> None:
         began = time.perf_counter()
@@ -140,7 +179,10 @@ class StageRunner:
         self._pace.backward(began, ended, split=split)
         self._backward_ns += int((ended - began) * 1e9)
         if result is not None:
-            outlet.tensor(Direction.BACKWARD, step, index, self._spec.schedule.computed_with(step), result)
+            to = self._routes.home((step, index))
+            outlet.tensor(to, Direction.BACKWARD, step, index, self._spec.schedule.computed_with(step), result)
+        if self._replica:
+            self._replica.counted(index)
 
     def _weigh(self, step: int, index: int) -> None:
         began = time.perf_counter()
@@ -152,7 +194,7 @@ class StageRunner:
     def _evaluate(self, step: int, batch: int, outlet: Outlet) -> None:
         result = self._stage.evaluate(batch, self._inputs.pop((Direction.EVALUATE, step, batch), None))
         if isinstance(result, Tensor):
-            outlet.tensor(Direction.EVALUATE, step, batch, step, result)
+            outlet.tensor(self._routes.look, Direction.EVALUATE, step, batch, step, result)
         elif self._load.end == self._spec.model.num_hidden_layers:
             self._score(step, result, outlet)
 
@@ -164,15 +206,26 @@ class StageRunner:
             self._scores.clear()
 
     def _commit(self, step: int, outlet: Outlet) -> None:
+        began = time.perf_counter_ns()
         result = self._stage.commit(step)
+        self._commit_ns += time.perf_counter_ns() - began
+        self._commits += 1
+        self._told_whole = False
+        if self._replica:
+            self._replica.committed(step)
         self._pace.commit()
         self._refresh()
-        strike(self._load.fault, self._load.stage, step, self._stage)
+        strike(self._load.fault, self._load.around.place, step, self._stage)
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
         outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:
             outlet.make_room()
             outlet.report(Stored(step, self._store()))
+
+    def _check(self, header: FrameHeader, boundary: int) -> None:
+        key, here = header.key, (self._load.run, self._load.term, boundary)
+        if (key.run, key.term, key.boundary) != here or header.plan != self._load.plan:
+            raise ProtocolViolation(f"a frame of another run, term, plan or boundary: {key}")
 
     def _refresh(self) -> None:
         self._flow.credit, self._flow.deferral = self._pace.credit, self._pace.deferral
@@ -182,24 +235,3 @@ class StageRunner:
             UnitState(unit, self._blobs.put(weights), self._blobs.put(optimizer))
             for unit, (weights, optimizer) in self._stage.snapshot().items()
         )
-
-
-def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
-    """The choice machine for a stage that starts from these weights."""
-    due = {step for step in range(version, spec.schedule.steps + 1) if evaluation_due(spec.schedule, step)}
-    return FlowStage(
-        stage=load.stage,
-        stages=load.stages,
-        micro_batches=spec.batch.micro_batches,
-        steps=spec.schedule.steps,
-        credit=load.credit,
-        evaluation_steps=frozenset(due if version == 0 else due - {version}),
-        evaluation_batches=evaluation_batches(spec),
-        version=version,
-        stale=spec.schedule.stale,
-    )
-
-
-def evaluation_batches(spec: JobSpec) -> int:
-    """Batches in one evaluation."""
-    return spec.schedule.eval_windows // spec.batch.micro_batch_size

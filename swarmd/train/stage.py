@@ -8,7 +8,7 @@ goes over the weights that its forward used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,8 +24,9 @@ from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
+from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.split import Deferred, input_first
-from swarmd.train.sums import sums_of
+from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
 from swarmd.train.versions import Versions
 
@@ -164,13 +165,33 @@ class Stage:
 
     def commit(self, step: int) -> StageStep:
         """Update the weights from the sums of all micro-batches, each counted once."""
-        if step != self.version + 1 or not self._sums.complete:
+        if step != self.version + 1 or not self._sums.complete or any(of == step for of, _ in self._graphs):
             raise ProtocolViolation(f"step {step} cannot be committed: not every micro-batch of it went back")
         norms = tuple(self._weights.update(step, self._sums))
         losses = [self._losses.pop(key) for key in sorted(self._losses) if key[0] == step]
         self._sums.clear()
         self._forwarded = {key for key in self._forwarded if key[0] > step}
         return StageStep(math.fsum(losses) if self.last else None, norms)
+
+    def loss_of(self, step: int, micro_batch: int) -> float:
+        """The loss of a micro-batch that was counted here, as a share of its step's mean; 0 but at the last stage."""
+        return self._losses.get((step, micro_batch), 0.0)
+
+    def own_part(self, micro_batches: Set[int], most: int) -> Iterator[bytes]:
+        """What this replica of the stage has in its sum, which is of these micro-batches, for the others."""
+        return part_slices(self._exact(), micro_batches, most)
+
+    def open_part(self, micro_batches: Set[int]) -> PartIn:
+        """Another replica's part of the step at hand begins to arrive; add its slices, then ``close_part``."""
+        return PartIn(micro_batches, self._exact())
+
+    def close_part(self, part: PartIn, losses: Mapping[int, float]) -> None:
+        """A part is whole: its micro-batches count, each once, and at the last stage so do their losses."""
+        if not part.whole or losses.keys() != part.micro_batches:
+            raise ProtocolViolation("a part ended before its last value, or has other losses than micro-batches")
+        self._exact().close(part.micro_batches)
+        if self.last:
+            self._losses.update({(self.version + 1, each): loss for each, loss in losses.items()})
 
     def evaluate(self, batch: int, x: Tensor | None = None) -> Tensor | float:
         """One batch of held-out windows, with the newest weights.
@@ -188,6 +209,11 @@ class Stage:
         if self._forwarded:
             raise ProtocolViolation("a snapshot is taken between steps")
         return {name: (unit.weight_bytes(), unit.optimizer_bytes()) for name, unit in self.units.items()}
+
+    def _exact(self) -> ExactSums:
+        if not isinstance(self._sums, ExactSums):
+            raise ProtocolViolation('sum = "ordered" depends on who computed what; replicas need sum = "exact"')
+        return self._sums
 
     def _check_turn(self, step: int, micro_batch: int) -> None:
         if step != self.version + 1:

@@ -6,15 +6,19 @@ change a bit: reproducible summation (Demmel & Nguyen 2013) with one fixed bin. 
 step's micro-batches together could pass 2^53, or one that is not finite, ends the run; each value is judged
 alone, so whether that happens does not depend on order either.
 
+Replicas of a stage each sum some of a step's micro-batches and exchange their totals. These are integers too, so adding
+them is exact: the sum of all has the bits that one peer alone would have found.
+
 ``OrderedSums`` adds float32 values in micro-batch order, and holds back what comes early.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +28,7 @@ from swarmd.train.units import Shapes, unit_shapes
 
 GRID = 2.0**40
 EXACT_INTEGERS = 2.0**53
+VALUE_BYTES = 8
 
 Gradients = Mapping[str, Tensor]
 
@@ -58,13 +63,22 @@ def sums_of(spec: JobSpec, units: Iterable[str], device: torch.device) -> Sums:
 
 
 class ExactSums:
-    """Sums on a grid of 2^-40. Holds 8 bytes a parameter."""
+    """Sums on a grid of 2^-40. Holds 8 bytes a parameter, and 8 more while other replicas' totals come in."""
 
     def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
-        self._totals = {name: torch.zeros(shape, dtype=torch.float64, device=device) for name, shape in shapes.items()}
+        """One vector holds all values, in the order of ``shapes``; each total is a view of its piece."""
+        self._shapes, self._device = shapes, device
+        self._flat = torch.zeros(sum(map(math.prod, shapes.values())), dtype=torch.float64, device=device)
+        self._totals = self._pieces(self._flat)
+        self._others: Tensor | None = None
+        self._others_totals: dict[str, Tensor] = {}
         self._due = _Due(micro_batches)
         self._limit = EXACT_INTEGERS / micro_batches
-        self._device = device
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return self._flat.numel()
 
     @property
     def complete(self) -> bool:
@@ -82,15 +96,50 @@ class ExactSums:
             total.add_(units)
         self._check(step, micro_batch, torch.stack(extremes).abs_().tolist())
 
+    def part(self, begin: int, end: int) -> bytes:
+        """Values ``[begin, end)`` of what was added here: float64 integers, little-endian."""
+        return self._flat[begin:end].cpu().numpy().astype("<f8").tobytes()
+
+    def merge(self, begin: int, values: bytes | bytearray | memoryview, micro_batches: Set[int]) -> None:
+        """Add another replica's ``part`` from ``begin`` on, whose sum is of these micro-batches.
+
+        Raises ProtocolViolation for what no sum of so many can be.
+        """
+        count, odd = divmod(len(values), VALUE_BYTES)
+        if odd or not 0 <= begin <= begin + count <= self.size:
+            raise ProtocolViolation(
+                f"a part of {len(values)} bytes from value {begin} on does not fit {self.size} values"
+            )
+        came = torch.from_numpy(np.frombuffer(values, "<f8").astype(np.float64)).to(self._device)
+        if count and not bool(((came == came.round()) & (came.abs() <= self._limit * len(micro_batches))).all()):
+            raise ProtocolViolation(f"a part has a value that is no sum of {len(micro_batches)} micro-batches")
+        if self._others is None:
+            self._others = torch.zeros_like(self._flat)
+            self._others_totals = self._pieces(self._others)
+        self._others[begin : begin + count].add_(came)
+
+    def close(self, micro_batches: Set[int]) -> None:
+        """Another replica's part is merged to its last value. Raises ProtocolViolation for a repeat."""
+        for micro_batch in sorted(micro_batches):
+            self._due.take(micro_batch)
+
     def total(self, name: str) -> Tensor:
         """The exact sum, rounded once to float32."""
-        return self._totals[name].to(torch.float32).mul_(1.0 / GRID)
+        total = self._totals[name]
+        if self._others is not None:
+            total = total + self._others_totals[name]
+        return total.to(torch.float32).mul_(1.0 / GRID)
 
     def clear(self) -> None:
         """Begin the next step."""
-        for total in self._totals.values():
-            total.zero_()
+        for values in (self._flat, self._others):
+            if values is not None:
+                values.zero_()
         self._due.clear()
+
+    def _pieces(self, flat: Tensor) -> dict[str, Tensor]:
+        pieces = torch.split(flat, [math.prod(shape) for shape in self._shapes.values()])
+        return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}
 
     def _check(self, step: int, micro_batch: int, extremes: list[float]) -> None:
         for index, name in enumerate(self._totals):

@@ -13,7 +13,9 @@ import queue
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -38,21 +40,20 @@ from swarmd.compute.messages import (
     Time,
     Timed,
 )
-from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
-from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.spec import parse_spec
 from swarmd.protocols.tensors import (
-    FRAME_VERSION,
     Direction,
     FrameHeader,
-    FrameKey,
-    tile_root,
 )
 from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
+from swarmd.train.framing import Framing, bytes_of
 from swarmd.train.heap import keep_freed_memory
-from swarmd.train.runner import StageRunner, flow_of
+from swarmd.train.loading import flow_of
+from swarmd.train.replica import Notice
+from swarmd.train.runner import StageRunner
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
 
@@ -65,6 +66,13 @@ class _DaemonGone(Exception):
     """The other end of the socket pair has closed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """A slot to other replicas is free again."""
+
+    slot: int
+
+
 class Worker:
     """One compute process's state: at most one stage at a time."""
 
@@ -72,10 +80,10 @@ class Worker:
         self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.free = SlotPool(layout.outgoing)
-        self.read_slots = tuple(SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in ("previous", "next"))
+        self.read_slots = [SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in layout.pools]
+        self.layout, self.to_replicas = layout, deque(layout.to_replicas)
         self.checkpoints = threading.Semaphore(CHECKPOINTS_AHEAD)
-        self.load: Load | None = None
-        self.spec: JobSpec | None = None
+        self.framing: Framing | None = None
         self.runner: StageRunner | None = None
 
     def read(self) -> None:
@@ -90,17 +98,27 @@ class Worker:
     def _sort(self, message: object) -> None:
         if isinstance(message, Sent):
             for slot in message.slots:
-                self.free.give(slot)
+                self._sent(slot)
         elif isinstance(message, Kept):
             self.checkpoints.release()
-        elif isinstance(message, Arrived):
+        elif isinstance(message, Arrived) and message.header.key.direction < Direction.COUNTED:
             header = message.header
             tensor = wire_empty(header.codec, header.shape)
-            _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-            self.inbox.put((header, tensor, time.perf_counter()))
-            self.read_slots[header.key.direction == Direction.BACKWARD].give(message.slot)
+            bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+            self.inbox.put((header, tensor, message.sender, time.perf_counter()))
+            self.give_back(message.slot)
         else:
             self.inbox.put(message)
+
+    def _sent(self, slot: int) -> None:
+        if slot in self.layout.to_replicas:
+            self.inbox.put(_Room(slot))
+        else:
+            self.free.give(slot)
+
+    def give_back(self, slot: int) -> None:
+        """An incoming slot was read."""
+        self.read_slots[self.layout.pool_of(slot)].give(slot)
 
     def run(self) -> None:
         """The main thread: until the daemon is gone."""
@@ -125,8 +143,13 @@ class Worker:
                 self.build(message)
             case Start() if self.runner is not None:
                 self.train(self.runner)
-            case (FrameHeader() as header, Tensor() as tensor, float() as at) if self.runner is not None:
-                self.runner.arrived(header, tensor, at)
+            case (FrameHeader() as header, Tensor() as tensor, int() as sender, float() as at) if self.runner:
+                self.runner.arrived(header, tensor, sender, at)
+            case Arrived(header, slot, sender) if self.runner:
+                values = self.memory.slot(slot, header.payload_bytes)
+                self.runner.noticed(header, values, sender, lambda: self.give_back(slot))
+            case _Room(slot):
+                self.to_replicas.append(slot)
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
@@ -139,7 +162,7 @@ class Worker:
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
         stage = Stage(spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get)
         flow = flow_of(load, spec, stage.version)
-        self.load, self.spec = load, spec
+        self.framing = Framing(load, spec)
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
         self.channel.send(Loaded(stage.version))
 
@@ -152,20 +175,27 @@ class Worker:
                 self._next(self.inbox.get())
         self.channel.send(Done(runner.version))
 
-    def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
-        """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""
-        assert self.load is not None
-        assert self.spec is not None
-        to_next = direction != Direction.BACKWARD
-        boundary = self.load.end if to_next else self.load.first
-        slot = self._slot()
+    def tensor(self, to: int, direction: Direction, step: int, index: int, version: int, tensor: Tensor) -> None:
+        """Have a boundary tensor sent from a free slot (``Outlet``). Raises TimedOut."""
+        assert self.framing is not None
+        try:
+            slot = self.free.take(SEND_PATIENCE_SECONDS)
+        except queue.Empty:
+            raise TimedOut(f"no frame could be sent for {SEND_PATIENCE_SECONDS:.0f} s") from None
         view = self.memory.slot(slot, tensor.nbytes)
-        view[:] = _bytes_of(tensor)
-        shape, codec = boundary_shape(self.spec), frame_codec(self.spec, direction)
-        key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
-        root = tile_root(view, shape, "float32", codec)
-        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, codec, "float32", shape, root)
-        self.channel.send(Outgoing(header, slot, to_next))
+        view[:] = bytes_of(tensor)
+        self.channel.send(Outgoing(self.framing.boundary(direction, step, index, version, view), slot, to))
+
+    def notice(self, notice: Notice) -> bool:
+        """Have a frame sent to another replica, if there is a slot for it (``Outlet``)."""
+        assert self.framing is not None
+        if not self.to_replicas:
+            return False
+        slot = self.to_replicas.popleft()
+        view = self.memory.slot(slot, len(notice.values))
+        view[:] = notice.values
+        self.channel.send(Outgoing(self.framing.among_replicas(notice, view), slot, notice.to))
+        return True
 
     def report(self, message: object) -> None:
         """Tell the daemon (``Outlet``)."""
@@ -181,16 +211,6 @@ class Worker:
             raise _DaemonGone
         self.take(message)
 
-    def _slot(self) -> int:
-        try:
-            return self.free.take(SEND_PATIENCE_SECONDS)
-        except queue.Empty:
-            raise TimedOut(f"no frame could be sent for {SEND_PATIENCE_SECONDS:.0f} s") from None
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return tensor.detach().contiguous().numpy().data.cast("B")
-
 
 def main() -> None:
     """Run as ``python -m swarmd.train.worker``; started by the daemon only."""
@@ -204,8 +224,7 @@ def main() -> None:
     keep_freed_memory()
     layout = SlotLayout(args.slot_bytes)
     channel = Channel(socket.socket(fileno=args.channel), FROM_WORKER, TO_WORKER)
-    worker = Worker(channel, SlotMemory(args.memory, layout.count, layout.slot_bytes), layout, BlobStore(args.blobs),
-                    args.device)  # fmt: skip
+    worker = Worker(channel, SlotMemory(args.memory, layout), layout, BlobStore(args.blobs), args.device)
     threading.Thread(target=_read_then_exit, args=(worker,), name="reader", daemon=True).start()
     worker.run()
 

@@ -38,7 +38,7 @@ def test_messages_come_whole_and_in_order(pair: tuple[Channel, socket.socket]) -
     for message in said:
         daemon.send(message)
     assert [worker.receive() for _ in said] == said
-    answers = [Stepped(1, "2.5", ("0.5",), Work(1, 2, 3, 4, 5)), Broken("compute", "out of memory"), Done(7)]
+    answers = [Stepped(1, "2.5", ("0.5",), Work(1, 2, 3, 4, 5, 6)), Broken("compute", "out of memory"), Done(7)]
     for message in answers:
         worker.send(message)
     assert [daemon.receive() for _ in answers] == answers

@@ -8,16 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from swarmd.compute.layout import layout_of
+from swarmd.compute.layout import SHARE_BYTES, layout_of
 from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns, unnamed_file
 from swarmd.protocols.boundary import boundary_shape
+from swarmd.protocols.statements import MAX_REPLICAS
 from tests.compute.frames import slots
 from tests.protocols.specs import SPEC
 
 
 def test_what_one_side_writes_the_other_reads() -> None:
     with slots(3, 8) as ours:
-        theirs = SlotMemory(ours.handle, 3, 8)
+        theirs = SlotMemory(ours.handle, ours.layout)
         ours.slot(1, 5)[:] = b"hello"
         assert bytes(theirs.slot(1, 8)) == b"hello\0\0\0"
         assert bytes(theirs.slot(0, 8)) == bytes(theirs.slot(2, 8)) == bytes(8)
@@ -70,8 +71,28 @@ def test_a_pool_gives_each_slot_to_one_at_a_time() -> None:
 
 def test_the_uses_of_slots_do_not_overlap_and_leave_none_out() -> None:
     layout = layout_of(SPEC)
-    used = [*layout.from_previous, *layout.from_next, *layout.outgoing]
-    assert sorted(used) == list(range(layout.count))
+    pools = [*layout.incoming, layout.outgoing, layout.to_replicas]
+    assert sorted(slot for pool in pools for slot in pool) == list(range(layout.count))
+    assert all(len({layout.pool_of(slot) for slot in pool}) == 1 for pool in pools)
+    assert len({layout.pool_of(pool[0]) for pool in pools}) == len(layout.pools)
+
+
+@pytest.mark.parametrize("number", [-1, MAX_REPLICAS - 1])
+def test_a_stage_has_so_many_other_replicas(number: int) -> None:
+    with pytest.raises(ValueError, match="at most 8 replicas"):
+        layout_of(SPEC).from_replica(number)
+
+
+def test_slots_for_replicas_have_a_size_of_their_own() -> None:
+    layout = layout_of(SPEC)
+    handle = unnamed_file(layout.total_bytes)
+    memory = SlotMemory(handle, layout)
+    sizes = {len(memory.slot(slot, SHARE_BYTES)) for slot in layout.to_replicas}
+    assert sizes == {SHARE_BYTES}
+    with pytest.raises(IndexError, match=f"of {layout.slot_bytes} bytes"):
+        memory.slot(layout.outgoing[-1], layout.slot_bytes + 1)
+    memory.close()
+    os.close(handle)
 
 
 def test_a_slot_holds_one_boundary_tensor() -> None:

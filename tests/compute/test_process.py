@@ -36,6 +36,7 @@ from swarmd.compute.messages import (
 from swarmd.compute.process import GONE, Compute, open_compute
 from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.spec import JobSpec
+from swarmd.scheduler.around import chain_around
 from swarmd.train.worker import CHECKPOINTS_AHEAD
 from tests.protocols.specs import SPEC
 from tests.train.specs import small_spec
@@ -71,7 +72,7 @@ async def running(spec: JobSpec, blobs: Path) -> AsyncIterator[tuple[Compute, He
 
 
 def load(spec: JobSpec, checkpoint: BlobHash | None = None) -> Load:
-    return Load(spec.to_bytes(), RUN, 1, 1, 0, 1, 0, spec.model.num_hidden_layers, 1, checkpoint)
+    return Load(spec.to_bytes(), RUN, 1, 1, 0, 1, 0, spec.model.num_hidden_layers, 1, chain_around(0, 1), checkpoint)
 
 
 async def test_it_times_refuses_what_is_out_of_turn_and_goes_on(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ async def test_a_third_checkpoint_waits_until_an_earlier_one_was_taken_over(tmp_
 def test_it_ends_by_itself_when_the_daemon_is_gone(tmp_path: Path) -> None:
     layout = layout_of(SPEC)
     ours, theirs = socket.socketpair()
-    memory = unnamed_file(layout.count * layout.slot_bytes)
+    memory = unnamed_file(layout.total_bytes)
     command = [
         sys.executable, "-P", "-m", "swarmd.train.worker", "--channel", str(theirs.fileno()), "--memory", str(memory),
         "--slot-bytes", str(layout.slot_bytes), "--blobs", str(tmp_path), "--device", "cpu",

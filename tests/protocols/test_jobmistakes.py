@@ -190,6 +190,61 @@ MISTAKES: list[tuple[str, str]] = [
         "job.toml:3: batch.micro_batch_size = 16: times sequence_length (131072) is over 1048576 tokens; "
         "use at most 8, and more micro_batches",
     ),
+    ("[batch]\nsequences = 0", "job.toml:2: batch.sequences = 0: must be from 1 to 16777216; use 1"),
+    (
+        "[batch]\nglobal_batch_size = 8",
+        "job.toml:2: batch.global_batch_size = 8: no such setting; here it is sequences",
+    ),
+    (
+        "[batch]\nsequences = 10\nmicro_batch_size = 3",
+        "job.toml:2: batch.sequences = 10: must be a multiple of micro_batch_size (3); use 9 or 12, "
+        "or micro_batch_size = 2 or 5",
+    ),
+    (
+        "[batch]\nsequences = 2\nmicro_batch_size = 4",
+        "job.toml:2: batch.sequences = 2: must be a multiple of micro_batch_size (4); use 4, or micro_batch_size = 2",
+    ),
+    (
+        "[batch]\nmicro_batches = 8\nsequences = 12",
+        "job.toml:3: batch.sequences = 12: must be a multiple of micro_batches (8); use 8 or 16, "
+        "or micro_batches = 6 or 12",
+    ),
+    (
+        "[batch]\nsequences = 5003\nmicro_batch_size = 2",
+        "job.toml:2: batch.sequences = 5003: must be a multiple of micro_batch_size (2); use 5002 or 5004",
+    ),
+    (
+        "[batch]\nsequences = 8194\nmicro_batch_size = 2",
+        "job.toml:2: batch.sequences = 8194: is over 8192, the most with micro_batch_size = 2; use that, "
+        "or a larger micro_batch_size",
+    ),
+    (
+        "[batch]\nsequences = 64\nmicro_batches = 2\nsequence_length = 65536",
+        "job.toml:2: batch.sequences = 64: is over 32, the most with micro_batches = 2; use that, "
+        "or a larger micro_batches",
+    ),
+    (
+        "[batch]\nsequences = 16\nmicro_batch_size = 3\nmicro_batches = 4",
+        "job.toml:2: batch.sequences = 16: is not micro_batch_size x micro_batches (3 x 4); use 12, or remove one",
+    ),
+    (
+        "[batch]\nsequences = 5003",
+        "job.toml:2: batch.sequences = 5003: cannot be cut into at most 4096 equal micro-batches of up to 4096 "
+        "sequences; use 5002 or 5004",
+    ),
+    (
+        "[batch]\nsequences = 10000\n[evaluation]\nwindows = 14",
+        "job.toml:2: batch.sequences = 10000: cannot be cut into at most 4096 equal micro-batches of up to 14 "
+        "sequences that divide evaluation.windows (14); use 9996 or 10003",
+    ),
+    (
+        "[batch]\nsequences = 100000\nsequence_length = 131072",
+        "job.toml:2: batch.sequences = 100000: is over 4096 micro-batches of 8; use at most 32768",
+    ),
+    (
+        "[batch]\nsequences = 12\nmicro_batches = 4\n[evaluation]\nwindows = 8",
+        "job.toml:5: evaluation.windows = 8: must be a multiple of micro_batch_size (3); use 6 or 9",
+    ),
     (
         "steps = 10\n[optimizer]\nwarmup_steps = 11",
         "job.toml:3: optimizer.warmup_steps = 11: is over steps (10); use at most 10",
@@ -300,6 +355,15 @@ MISTAKES: list[tuple[str, str]] = [
     (
         "[run]\nmax_stages = 9",
         "job.toml:2: run.max_stages = 9: a stage holds at least one of the 8 layers; use at most 8",
+    ),
+    ("[run]\nreplicas = 9", "job.toml:2: run.replicas = 9: must be from 1 to 8; use 8"),
+    (
+        '[run]\nreplicas = 2\n[numerics]\nsum = "ordered"',
+        'job.toml:2: run.replicas = 2: needs sum = "exact": in another order, replicas would give other bits; use 1',
+    ),
+    (
+        '[run]\nreplicas = 2\n[schedule]\nmode = "flow-async"',
+        'job.toml:2: run.replicas = 2: needs steps that are not stale; use 1, or mode = "flow-sync"',
     ),
     (
         "[tokenizer]\nkind = 'file'",

@@ -9,7 +9,7 @@ import pytest
 
 from swarmd.protocols.checkpoint import MAX_LAYERS, MAX_STEP
 from swarmd.protocols.errors import ProtocolViolation
-from swarmd.protocols.ids import BlobHash, RunId, SpecId
+from swarmd.protocols.ids import BlobHash, PeerId, RunId, SpecId
 from swarmd.protocols.messages import (
     MAX_WORDS,
     Accepted,
@@ -33,6 +33,7 @@ from swarmd.protocols.records import to_value
 from swarmd.protocols.registry import Registry
 from swarmd.protocols.signing import sign
 from swarmd.protocols.statements import (
+    MAX_REPLICAS,
     MAX_STAGES,
     Plan,
     RunStatement,
@@ -48,9 +49,11 @@ ME, OTHER = who(1), who(2)
 STATEMENT = RunStatement(NETWORK, SpecId("1" * 64), ME.peer, bytes(16), 1_700_000_000)
 FIRST = StageAssignment(ME.peer, 0, 2, 1, ("/ip4/192.0.2.1/tcp/4001",))
 SECOND = StageAssignment(OTHER.peer, 2, 3, 4, ())
+TWO = tuple(replace(FIRST, peer=peer, service=1000 + at) for at, peer in enumerate(sorted((ME.peer, OTHER.peer))))
+SECOND_OF_THREE = replace(SECOND, peer=who(3).peer)
 PLAN = Plan(RunId("2" * 64), 1, 1, (FIRST, SECOND), BlobHash("3" * 64))
 PROFILE = Profiled(1, 1, 1, 1, 0, "native")
-BEAT = Beat(1, 2, 3, 4, 5, 6, 7, 8, 9)
+BEAT = Beat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 
 
 def test_a_run_statement_survives_the_wire_and_names_its_run() -> None:
@@ -92,6 +95,13 @@ def test_a_plan_is_believed_from_its_coordinator_only() -> None:
         {"term": 0},
         {"number": 0},
         {"stages": (FIRST,) * (MAX_STAGES + 1)},
+        {"stages": (replace(FIRST, service=5), SECOND)},
+        {"stages": (*TWO[::-1], SECOND_OF_THREE)},
+        {"stages": (*TWO, *TWO)},
+        {"stages": (TWO[0], replace(TWO[1], service=0), SECOND_OF_THREE)},
+        {"stages": (TWO[0], replace(TWO[1], end=1), SECOND_OF_THREE)},
+        {"stages": (TWO[0], SECOND_OF_THREE, TWO[1])},
+        {"stages": tuple(replace(TWO[0], peer=PeerId(f"peer{at}")) for at in range(MAX_REPLICAS + 1))},
     ],
 )
 def test_an_impossible_plan_is_refused(changes: dict[str, Any]) -> None:
@@ -108,11 +118,21 @@ def test_an_impossible_plan_is_refused(changes: dict[str, Any]) -> None:
         {"credit": 0},
         {"addresses": ("/ip4/192.0.2.1/tcp/4001",) * 17},
         {"addresses": ("not an address",)},
+        {"service": -1},
+        {"service": 1 << 40},
     ],
 )
 def test_an_impossible_stage_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="stage"):
         replace(FIRST, **changes)
+
+
+def test_places_with_the_same_layers_are_replicas_of_one_stage() -> None:
+    shared = replace(PLAN, stages=(*TWO, SECOND_OF_THREE))
+    assert shared.groups == (range(2), range(2, 3))
+    assert shared.shared
+    assert not PLAN.shared
+    assert open_plan(sign_plan(shared, NETWORK, ME.peer, ME.sign), NETWORK, ME.peer) == shared
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1", "0x1p3", "1e5", "0." + "1" * 40])

@@ -40,7 +40,7 @@ from swarmd.protocols.messages import (
     Ready,
     StepDone,
 )
-from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.spec import JobSpec, NumericsSpec
 from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sign_plan, sign_run
 from swarmd.runs.blob_exchange import Grants, fetch_blob
 from swarmd.runs.conduct import MAX_FAILURES, MAX_STEPS_AHEAD, Conduct
@@ -251,6 +251,20 @@ async def test_a_stage_larger_than_what_was_promised_is_refused(tmp_path: Path) 
         answer = await session.receive()
         assert isinstance(answer, Failed)
         assert "of memory" in answer.message
+
+
+async def test_replicas_are_refused_where_the_sum_depends_on_the_order(tmp_path: Path) -> None:
+    async with attacked(tmp_path, replace(SPEC, numerics=NumericsSpec(sum="ordered"))) as attacker:
+        session = await attacker.accepted()
+        peers = sorted((attacker.node.peer, attacker.me.peer))
+        layers = attacker.spec.model.num_hidden_layers
+        places = tuple(StageAssignment(peer, 0, layers, 1, (), service=1) for peer in peers)
+        plan = Plan(attacker.statement.run, 1, 1, places, None)
+        raw = sign_plan(plan, MAIN.id, attacker.me.peer, attacker.me.sign)
+        await session.send(Assign(raw, peers.index(attacker.node.peer)))
+        answer = await session.receive()
+        assert isinstance(answer, Failed)
+        assert "replicas" in answer.message
 
 
 async def test_too_many_offers_are_declined_unread(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class TestRoom:
             return room
 
     def needed(self, held: int) -> int:
-        return stage_memory(self.LONG, 1, 2, held) + layout_of(self.LONG).total_bytes
+        return stage_memory(self.LONG, 1, 2, held) + layout_of(self.LONG).frame_bytes
 
     async def test_the_first_gets_twice_its_credit_and_others_what_a_deferral_needs(self, deps: RunDeps) -> None:
         assert [self.room(deps, index) for index in range(3)] == [4, 10, 16]

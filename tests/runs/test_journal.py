@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
+from swarmd.protocols.jobtables import RunTable
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import INTERRUPTED, load_records, save_record
 from swarmd.runs.record import StepRow
@@ -28,7 +29,7 @@ async def deps(tmp_path: Path) -> AsyncIterator[RunDeps]:
 
 async def test_a_run_that_is_done_comes_back_as_it_was(deps: RunDeps) -> None:
     record = record_of(deps)
-    record.remembered, record.term, record.max_stages = ("done", "", ""), 2, 3
+    record.remembered, record.term, record.asked = ("done", "", ""), 2, RunTable(min_stages=2, max_stages=3, replicas=4)
     record.began, record.ended, record.trained_before = 100.0, 160.0, 40.0
     record.weights_sha256 = "ab" * 32
     units = tuple(UnitState(name, blob(1), blob(2)) for name in unit_names(4))
@@ -38,7 +39,7 @@ async def test_a_run_that_is_done_comes_back_as_it_was(deps: RunDeps) -> None:
     deps.storage.queue_metrics(record.run, StepRow(10, 2.0, 0.5, 160.0))
     await save_record(record, deps)
     again = (await load_records(deps))[record.run]
-    for field in ("run", "name", "spec", "statement", "signed", "directory", "created", "min_stages", "max_stages"):
+    for field in ("run", "name", "spec", "statement", "signed", "directory", "created", "asked"):
         assert getattr(again, field) == getattr(record, field)
     assert (again.term, again.checkpoint, again.weights_sha256) == (2, record.checkpoint, "ab" * 32)
     assert (again.evals, again.rows) == (record.evals, {10: StepRow(10, 2.0, 0.5, 160.0)})

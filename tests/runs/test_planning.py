@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from swarmd.protocols.budget import Budget
 from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.footprint import most_held, stage_memory
 from swarmd.protocols.ids import PeerId
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.spec import JobSpec
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.planning import make_plan, model_profile, worker_profile
+from swarmd.runs.planning import make_plan, worker_profile
 from swarmd.runs.record import RunRecord
-from swarmd.scheduler.profiles import Place, WorkerProfile
+from swarmd.scheduler.profiles import Place, WorkerProfile, model_profile
 from tests.protocols.keys import advert
 from tests.runs.nodes import open_swarm
 from tests.runs.values import FOUR_LAYERS, A, B, profile, record_of
@@ -64,6 +66,30 @@ def test_in_subspace_form_the_planner_reckons_with_coefficients_and_ids() -> Non
     model = model_profile(NARROW)
     tokens = NARROW.batch.sequence_length * NARROW.batch.micro_batch_size
     assert (model.boundary_bytes, model.gradient_bytes) == (tokens * (4 * 4 + 2), tokens * 4 * 4)
+
+
+@pytest.mark.parametrize(("first", "end", "place"), [(0, 2, Place.FIRST), (2, 4, Place.LAST), (0, 4, Place.ONLY)])
+def test_a_replica_that_the_planner_lets_fit_fits(first: int, end: int, place: Place) -> None:
+    needed = stage_memory(FOUR_LAYERS, first, end, most_held(FOUR_LAYERS), shared=True)
+    assert model_profile(FOUR_LAYERS, shared=True).memory(end - first, place) >= needed
+    assert needed > stage_memory(FOUR_LAYERS, first, end, most_held(FOUR_LAYERS))
+
+
+async def test_where_a_job_allows_it_peers_share_a_stage(deps: RunDeps) -> None:
+    record = probed(deps, a=1.0, b=1.0)
+    record.asked = RunTable(min_stages=1, max_stages=1, replicas=2)
+    plan, reasons = await make_plan(record, (A, B), deps)
+    assert [len(group) for group in plan.groups] == [2]
+    assert {stage.peer: stage.addresses[0] for stage in plan.stages}[B] == "/ip4/10.0.0.2/tcp/4801"
+    assert len(reasons) == 2
+
+
+async def test_peers_that_ask_something_share_no_stage(deps: RunDeps) -> None:
+    record = probed(deps, a=1.0, b=1.0)
+    record.asked = RunTable(min_stages=1, max_stages=2, replicas=2)
+    record.budget = Budget(max_credits=10**12)
+    plan, _ = await make_plan(record, (A, B), deps, {B: 1})
+    assert not plan.shared
 
 
 async def test_a_plan_covers_the_layers_and_says_why(deps: RunDeps) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from swarmd.blobs import BlobStore
 from swarmd.protocols.checkpoint import UnitState, parse_checkpoint
+from swarmd.protocols.errors import RunFailed
+from swarmd.protocols.statements import Plan, StageAssignment
 from swarmd.runs.finish import metrics_lines
 from swarmd.runs.record import RunRecord, StepRow, checkpoint_blobs, spec_blobs
 from tests.protocols.specs import BLOB, SPEC
@@ -26,7 +28,7 @@ async def record(tmp_path: Path) -> RunRecord:
     """A run in two stages."""
     async with open_swarm(tmp_path) as swarm:
         record = record_of((await swarm.add()).deps)
-    record.plan = plan_over(record, A, B)
+    record.planned(plan_over(record, A, B), ())
     return record
 
 
@@ -37,6 +39,18 @@ async def test_a_step_counts_once_every_stage_has_told_it(record: RunRecord) -> 
     assert record.step == 1
     assert record.stepped(A, done(1, None, 9.0), 102.0) is None
     assert record.rows == {1: StepRow(1, 2.5, 2.5, 101.0)}
+
+
+async def test_of_replicas_the_first_ones_norms_count_and_all_must_say_the_same(record: RunRecord) -> None:
+    layers = record.spec.model.num_hidden_layers
+    places = tuple(StageAssignment(peer, 0, layers, 1, (), 5) for peer in (A, B))
+    record.planned(Plan(record.run, 1, 1, places, None), ())
+    assert (record.is_head(A), record.is_head(B), record.place(B)) == (True, False, 1)
+    assert record.stepped(B, done(1, 2.5, 4.0), 100.0) is None
+    assert record.stepped(A, done(1, 2.5, 4.0), 101.0) == StepRow(1, 2.5, 2.0, 101.0)
+    record.stepped(A, done(2, 2.5, 4.0), 102.0)
+    with pytest.raises(RunFailed, match="different norms or losses of step 2"):
+        record.stepped(B, done(2, 2.5, 4.5), 103.0)
 
 
 async def test_a_stage_may_be_a_step_ahead(record: RunRecord) -> None:
@@ -53,7 +67,7 @@ async def test_without_a_plan_nothing_was_trained(record: RunRecord) -> None:
 
 
 async def test_a_loss_nobody_told_is_not_a_number(record: RunRecord) -> None:
-    record.plan = plan_over(record, A)
+    record.planned(plan_over(record, A), ())
     row = record.stepped(A, done(1, None, 1.0), 1.0)
     assert row is not None
     assert math.isnan(row.loss)

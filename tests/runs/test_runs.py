@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,12 @@ async def submit(
     codec: str = "raw",
     mode: str = "flow-sync",
     subspace: int = 0,
+    replicas: int = 1,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
-    more = f'[run]\nmin_stages = {stages}\n[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    shared = f"max_stages = {stages}\nreplicas = {replicas}\n" if replicas > 1 else ""
+    more = f'[run]\nmin_stages = {stages}\n{shared}[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
     if mode == "flow-async":
         more += "async_after = 2\n"
     job.write_text(text + more)
@@ -78,6 +81,23 @@ async def test_with_a_lossy_wire_too_two_nodes_write_the_plain_loops_file(tmp_pa
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.parametrize(("stages", "count"), [(1, 2), (2, 4), (3, 4)])
+@pytest.mark.parametrize("codec", ["raw", "int8/int4"])
+async def test_with_replicas_too_the_plain_loops_file_is_written(
+    tmp_path: Path, stages: int, count: int, codec: str
+) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(count)]
+        record = await submit(nodes[0], tmp_path, stages=stages, codec=codec, replicas=2)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.plan.shared
+        assert len(record.plan.groups) == stages
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+        await all_free(nodes)
+
+
 @pytest.mark.parametrize("codec", ["raw", "int8/int4"])
 async def test_in_subspace_form_too_two_nodes_write_the_plain_loops_file(tmp_path: Path, codec: str) -> None:
     async with open_swarm(tmp_path) as swarm:
@@ -88,6 +108,23 @@ async def test_in_subspace_form_too_two_nodes_write_the_plain_loops_file(tmp_pat
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         metrics = (record.directory / "model" / "metrics.jsonl").read_text()
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+
+
+async def test_micro_batches_that_the_swarm_chose_give_the_plain_loops_file(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        job = small_job(tmp_path)
+        text = re.sub("micro_batch.*\n", "", job.read_text()).replace("[batch]", "[batch]\nsequences = 8")
+        job.write_text(re.sub("windows.*\n", "", text) + "[run]\nmin_stages = 2\n")
+        record = await nodes[0].runs.submit(str(job))
+        assert await nodes[0].finished(record) == ("done", "", "")
+        batch = record.spec.batch
+        assert batch.micro_batch_size * batch.micro_batches == 8
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        told = [event.text for event in nodes[0].deps.events.recent(100)]
+        assert any(
+            words.startswith("8 sequences a step: ") and "(chosen: 2 stages would take" in words for words in told
+        )
 
 
 async def test_the_same_file_twice_gives_two_runs_and_equal_weights(tmp_path: Path) -> None:

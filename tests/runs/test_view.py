@@ -34,7 +34,7 @@ def trained(record: RunRecord) -> RunRecord:
     """Four of ten steps in eight seconds, the last two of them in two."""
     record.state = in_phase(Phase.TRAINING)
     record.began = NOW - 8
-    record.plan = plan_over(record, A, B)
+    record.planned(plan_over(record, A, B), ())
     record.rows = {step: StepRow(step, 5.0 - step, 1.0, NOW) for step in range(1, 5)}
     record.recent.extend([(2, NOW - 2), (4, NOW)])
     record.evals = {2: 3.5, 0: 5.0}

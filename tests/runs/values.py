@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swarmd.protocols.ids import BlobHash, PeerId
+from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.messages import Beat, Profiled, StepDone
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sign_run
@@ -34,8 +35,7 @@ def record_of(deps: RunDeps, spec: JobSpec = FOUR_LAYERS, *, nonce: int = 1) -> 
         signed=sign_run(statement, deps.identity.sign),
         directory=deps.paths.run(statement.run),
         created=1_700_000_000.0 + nonce,
-        min_stages=2,
-        max_stages=None,
+        asked=RunTable(min_stages=2, max_stages=None),
         grant=Grant(deps.blobs, blobs=spec_blobs(spec)),
     )
 

@@ -16,9 +16,8 @@ from swarmd.protocols.ids import PeerId
 from swarmd.scheduler.cover import NOBODY, Budget, Cover, Rates, improve
 from swarmd.scheduler.nearness import length, nearest_order
 from swarmd.scheduler.partition import partition
-from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile
+from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile, place_of
 from swarmd.scheduler.replicas import ReplicaPlan, plan_replicas, upper_bound
-from swarmd.scheduler.scenario import place_of
 from tests.scheduler.planning_cases import MIB, best_of_all, uneven
 
 

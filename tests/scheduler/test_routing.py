@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmd.protocols.errors import ProtocolViolation
-from swarmd.scheduler.routing import ReturnPaths, Router
+from swarmd.scheduler.routing import ReturnPaths, Router, deal
 
 seconds = st.floats(0.001, 10.0)
 
@@ -62,6 +62,24 @@ class TestChoice:
     def test_numbers_of_no_stage(self, service, windows):
         with pytest.raises(ValueError, match=r"a stage has|a service time"):
             Router(service, windows)
+
+
+class TestDeal:
+    def test_each_micro_batch_goes_where_it_would_be_done_first_and_to_the_first_of_equals(self):
+        assert deal([1, 1], 4) == (0, 1, 0, 1)
+        assert deal([1, 2], 6) == (0, 0, 1, 0, 0, 1)
+        assert deal([5], 3) == (0, 0, 0)
+
+    @given(services=st.lists(st.integers(1, 10**6), min_size=1, max_size=5), count=st.integers(0, 60))
+    def test_no_other_dealing_ends_sooner(self, services, count):
+        dealt = Counter(deal(services, count))
+        end = max((dealt[number] * service for number, service in enumerate(services)), default=0)
+        assert sum(dealt.values()) == count
+        assert sum((end - 1) // service for service in services) < max(count, 1)
+
+    def test_a_service_time_is_a_time(self):
+        with pytest.raises(ValueError, match="finite and above zero"):
+            deal([1, 0], 1)
 
 
 class TestWayBack:

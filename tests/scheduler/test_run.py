@@ -52,6 +52,11 @@ def training(*peers: PeerId) -> RunState:
     return state
 
 
+def test_a_lost_replica_is_told_by_its_stage() -> None:
+    state = after(training(A, B, C), Planned((A, B, C), numbers=(0, 1, 1)), Lost(C, "gone"))
+    assert (state.phase, state.reason) == (Phase.FAILED, "stage 1 was lost: peer-c: gone")
+
+
 def test_recruiting_waits_until_every_peer_has_answered() -> None:
     state, actions = plan(after(begin(A, B), Moved(A, Standing.ACCEPTED)), 1.0)
     assert (state.phase, actions) == (Phase.RECRUITING, ())

@@ -114,6 +114,22 @@ class TestCosts:
         job = '[model]\ncheckpoint = "llama"\n[tokenizer]\nkind = "bytes"\n[data]\nembedded = true\n'
         assert spec_of(parse_job(job, "job.toml"), tmp_path).model.num_hidden_layers == 7
 
+    def test_described_seconds_are_of_one_sequence_where_the_job_leaves_the_micro_batch_open(self, tmp_path: Path):
+        peers = read(
+            tmp_path, '[[peer]]\nname = "b"\ncount = 2\nseconds_per_layer = 0.001\nmemory = "1GiB"\nrtt_ms = 5'
+        )
+        job = JOB.replace("micro_batches = 32", "sequences = 64")
+        found = answer(parse_job(job, "job.toml"), tmp_path, peers)
+        size, count = found["job"]["micro_batch_size"], found["job"]["micro_batches"]
+        assert size * count == 64
+        assert size > 1
+        assert found["job"]["batch"].startswith(
+            f"64 sequences a step: {count} micro-batches of {size} (chosen: 2 stages"
+        )
+        first, _ = found["plan"]["stages"]
+        layers = first["end"] - first["first"]
+        assert first["peers"][0]["compute_seconds"] == pytest.approx(layers * size * 0.001)
+
 
 class TestAnswer:
     def test_the_plan_its_speed_and_its_bound(self, tmp_path: Path):

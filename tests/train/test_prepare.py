@@ -55,6 +55,14 @@ def test_a_changed_setting_changes_the_spec_id(change: str, base: Path) -> None:
     assert resolve(f"{change}\n{job}", base).spec_id != resolve(job, base).spec_id
 
 
+def test_a_step_that_is_left_uncut_is_cut_for_one_process(base: Path) -> None:
+    text = "data.text = 'a.txt'\nbatch.sequences = 12\n" + DOTTED
+    spec = resolve(text, base)
+    assert (spec.batch.micro_batch_size, spec.batch.micro_batches, spec.schedule.eval_windows) == (4, 3, 8)
+    named = resolve(text + "batch.micro_batch_size = 4\n", base)
+    assert named.spec_id == spec.spec_id
+
+
 def test_held_out_text_is_never_trained_on(base: Path) -> None:
     blocks = [bytes([33 + n]) * 4096 for n in range(64)]
     (base / "blocks.txt").write_bytes(b"".join(blocks))
@@ -137,7 +145,7 @@ def test_the_command_prints_one_line_of_json(base: Path) -> None:
     answer = json.loads(done.stdout)
     spec = parse_spec(base64.b64decode(answer["spec"]))
     assert answer["spec_id"] == spec.spec_id
-    assert answer["run"] == {"min_stages": 2, "max_stages": None}
+    assert answer["run"] == {"min_stages": 2, "max_stages": None, "replicas": 1}
     assert TokenData(spec, BlobStore(base / "kept").get).eval_batches == 8
 
 

@@ -37,6 +37,25 @@ def test_any_number_of_stages_gives_the_plain_loops_bits(tmp_path: Path, cuts: t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("replicas", [(1, 2, 1), (2, 1, 3), (3, 2, 2)])
+def test_replicas_of_any_stage_give_the_plain_loops_bits(tmp_path: Path, replicas: tuple[int, ...], seed: int) -> None:
+    blobs = BlobStore(tmp_path / "blobs")
+    spec = small_spec(tmp_path, blobs)
+    reference = train(spec, TokenData(spec, blobs.get))
+    chain = Chain(spec, blobs, (0, 1, 2, 3), replicas=replicas)
+    chain.run(seed)
+    expected = store_units(spec.schedule.steps, reference.units, blobs)
+    assert {
+        unit for stored in chain.reported(Stored) if stored.step == spec.schedule.steps for unit in stored.units
+    } == {*expected.units}
+    losses = {(report.step, float(report.loss)) for report in chain.reported(Stepped) if report.loss is not None}
+    assert losses == {(row.step, row.loss) for row in reference.rows if isinstance(row, StepRow)}
+    scores = {report.step: float(report.loss) for report in chain.reported(Scored)}
+    assert scores == {row.step: row.loss for row in reference.rows if isinstance(row, EvalRow)}
+
+
+@pytest.mark.slow
 def test_going_on_from_a_checkpoint_gives_the_same_bits_whatever_the_cuts(tmp_path: Path) -> None:
     blobs = BlobStore(tmp_path / "blobs")
     spec = small_spec(tmp_path, blobs)
@@ -66,8 +85,8 @@ def test_a_frame_of_another_run_term_or_boundary_is_refused(tmp_path: Path) -> N
     ):
         header = FrameHeader(FRAME_VERSION, key, 1, 0, "raw", "float32", tuple(tensor.shape), bytes(32))
         with pytest.raises(ProtocolViolation):
-            chain.runners[1].arrived(header, tensor)
+            chain.runners[1].arrived(header, tensor, 0)
     header = FrameHeader(FRAME_VERSION, good, 1, 0, "raw", "float32", tuple(tensor.shape), bytes(32))
-    chain.runners[1].arrived(header, tensor)
+    chain.runners[1].arrived(header, tensor, 0)
     with pytest.raises(ProtocolViolation):
-        chain.runners[1].arrived(header, tensor)
+        chain.runners[1].arrived(header, tensor, 0)

@@ -1,0 +1,42 @@
+"""The headers of the frames that a stage sends."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from swarmd.compute.messages import Load
+from swarmd.protocols.boundary import boundary_shape, frame_codec
+from swarmd.protocols.codecs import RAW
+from swarmd.protocols.spec import JobSpec
+from swarmd.protocols.tensors import FRAME_VERSION, Direction, FrameHeader, FrameKey, tile_root
+from swarmd.train.replica import Notice
+from swarmd.train.sums import VALUE_BYTES
+
+
+class Framing:
+    """Headers for one place of one plan."""
+
+    def __init__(self, load: Load, spec: JobSpec) -> None:
+        self._load, self._spec = load, spec
+
+    def boundary(self, direction: Direction, step: int, index: int, version: int, payload: memoryview) -> FrameHeader:
+        """For a boundary tensor, made with the weights of ``version``."""
+        load = self._load
+        boundary = load.first if direction == Direction.BACKWARD else load.end
+        key = FrameKey(load.run, load.term, step, index, boundary, int(direction))
+        codec, shape = frame_codec(self._spec, direction), boundary_shape(self._spec)
+        root = tile_root(payload, shape, "float32", codec)
+        return FrameHeader(FRAME_VERSION, key, load.plan, version, codec, "float32", shape, root)
+
+    def among_replicas(self, notice: Notice, payload: memoryview) -> FrameHeader:
+        """For a frame to another replica of the stage."""
+        load = self._load
+        key = FrameKey(load.run, load.term, notice.step, notice.index, load.first, int(notice.direction))
+        shape = (len(payload) // VALUE_BYTES,)
+        root = tile_root(payload, shape, "float64", RAW)
+        return FrameHeader(FRAME_VERSION, key, load.plan, notice.step - 1, RAW, "float64", shape, root)
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """A CPU tensor's bytes, in place where it is contiguous."""
+    return tensor.detach().contiguous().numpy().data.cast("B")
