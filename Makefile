@@ -20,13 +20,16 @@ $(INSTALLED): requirements/torch.txt requirements/lock.txt pyproject.toml
 demo: install  ## train a small model on four local nodes
 	@$(BIN)/swarmd demo
 
-# ARGS narrows the tests, and then nothing is measured:  make test ARGS="tests/scheduler -x"
+# Many tests wait for sockets and processes more than they compute, so there are more of them at once than cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
+# ARGS narrows the tests, which then run one by one and unmeasured:  make test ARGS="tests/scheduler -x"
 test: install  ## run every test, and record which lines ran
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not heavy"
+	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not heavy"
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/pytest -m heavy
 endif
