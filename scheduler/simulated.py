@@ -13,6 +13,9 @@ MAX_STEPS = 10_000
 MAX_MESSAGES = 1 << 22
 """Stages times steps times micro-batches: what is simulated in under a minute."""
 
+ON_THE_WIRE = 1.05
+"""Bytes that a link carries for one byte of a tensor: headers of TCP and IP, TLS records, and acknowledgements."""
+
 OneWay: TypeAlias = Callable[[str, str], float]
 """Seconds that an empty message takes from one named peer to another."""
 
