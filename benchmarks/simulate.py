@@ -4,7 +4,8 @@
 
 Root is needed, for the network namespaces of ``benchmarks.netlab``. Under each of six link settings real daemons, one
 to a host, train over some whole steps. The simulator is then given the links as they were set, the plan's stages, and
-what forward, backward and optimizer step took in that very run; so what is judged is how these become a pipeline's rate.
+what forward, backward and optimizer step took in that very run; what is judged is how
+these become a pipeline's rate.
 """
 
 from __future__ import annotations
