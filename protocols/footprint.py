@@ -72,7 +72,14 @@ def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
 def unit_memory(spec: JobSpec, parameters: int) -> int:
     """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient; a second version's weights."""
     second = FLOAT if spec.schedule.asynchronous else 0
-    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
+    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second + _averaging(spec))
+
+
+def _averaging(spec: JobSpec) -> int:
+    """Bytes per parameter of a replica that trains apart: anchor, momentum, what was told, and what all others tell."""
+    if spec.lanes == 1:
+        return 0
+    return 3 * FLOAT + spec.lanes * WEIGHT_AND_MOMENTS
 
 
 def part_bytes(parameters: int) -> int:

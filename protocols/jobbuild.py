@@ -11,7 +11,7 @@ from swarmd.protocols.batchtable import BatchTable
 from swarmd.protocols.budget import Budget, micro_credits
 from swarmd.protocols.jobschema import BY_NAME, FLOW_ASYNC, Setting
 from swarmd.protocols.jobtables import DataTable, JobFile, ModelTable, RunTable, TokenizerTable, WireTable
-from swarmd.protocols.spec import NumericsSpec, OptimizerSpec, ScheduleSpec
+from swarmd.protocols.spec import AveragingSpec, NumericsSpec, OptimizerSpec, ScheduleSpec
 from swarmd.protocols.specrules import is_name
 
 T = TypeVar("T", int, float, str, bool)
@@ -71,6 +71,13 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             threads=settings.get("numerics.threads", int),
         ),
         wire=WireTable(codec=settings.get("wire.codec", str), boundaries=settings.layers("wire.boundaries")),
+        averaging=AveragingSpec(
+            replicas=settings.get("averaging.replicas", int),
+            every=settings.get("averaging.every", int),
+            codec=settings.get("averaging.codec", str),
+            rate=settings.exact("averaging.rate"),
+            momentum=settings.exact("averaging.momentum"),
+        ),
         run=RunTable(
             min_stages=settings.get("run.min_stages", int),
             max_stages=settings.maybe("run.max_stages", int),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from swarmd.protocols.averagingrules import averaging_faults
 from swarmd.protocols.batchtable import cut_faults
 from swarmd.protocols.codecs import RAW
 from swarmd.protocols.jobschema import FLOW_ASYNC, FLOW_SYNC
@@ -43,6 +44,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
     batch = job.batch.cut()
     yield from chain(cut_faults(job.batch), batch_faults(batch), schedule_faults(job.schedule, job.optimizer, batch))
     yield from chain(async_faults(job.schedule, job.optimizer), _mode_faults(job, present), _replica_faults(job))
+    yield from chain(averaging_faults(job.averaging, batch, job.schedule, job.numerics), _averaging_faults(job))
     if job.model.checkpoint is not None:
         yield from _checkpoint_faults(job, present)
         yield from stage_faults(job.run, None)
@@ -96,6 +98,16 @@ def _replica_faults(job: JobFile) -> Iterator[Fault]:
     if replicas > 1 and job.schedule.asynchronous:
         problem = f'needs steps that are not stale; use 1, or mode = "{FLOW_SYNC}"'
         yield Fault(name, replicas, problem, (name, "schedule.mode"))
+
+
+def _averaging_faults(job: JobFile) -> Iterator[Fault]:
+    name, both = "run.replicas", ("run.replicas", "averaging.replicas")
+    if job.run.replicas > 1 and job.averaging.replicas > 1:
+        problem = "replicas add their sums in every step, or train apart: not both; use 1"
+        yield Fault(name, job.run.replicas, problem, both)
+    if job.averaging.replicas > 1 and job.batch.open and job.batch.sequences is not None:
+        problem = "is not cut for replicas that train apart; give micro_batch_size and micro_batches"
+        yield Fault("batch.sequences", job.batch.sequences, problem, ("batch.sequences", "averaging.replicas"))
 
 
 def _source_faults(data: DataTable, present: frozenset[str]) -> Iterator[Fault]:

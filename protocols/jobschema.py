@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from swarmd.protocols.batchtable import MOST_COUNT, MOST_SIZE
 from swarmd.protocols.budget import MAX_LANE_HOURS, MAX_PAY_EVERY
 from swarmd.protocols.codecs import WIRES
-from swarmd.protocols.specrules import CHOICES, INTEGERS, NUMBERS, Range
-from swarmd.protocols.statements import MAX_REPLICAS
+from swarmd.protocols.specrules import CHOICES, INTEGERS, MAX_REPLICAS, NUMBERS, Range
 
 Setting = int | float | str | bool | tuple[str, ...] | tuple[int, ...] | None
 
@@ -98,6 +97,11 @@ FIELDS: tuple[Field, ...] = (
     Field("wire", "boundaries", "layers", "wire.boundaries"),
     Field("schedule", "mode", "text", "", FLOW_SYNC, choices=(FLOW_SYNC, FLOW_ASYNC)),
     _whole("schedule.async_after", "schedule.async_after"),
+    _whole("averaging.replicas", "averaging.replicas", 1),
+    _whole("averaging.every", "averaging.every", 10),
+    _choice("averaging.codec", "averaging.codec", "int8"),
+    _number("averaging.rate", "averaging.rate", 1.0),
+    _number("averaging.momentum", "averaging.momentum", 0.0),
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
     Field("run", "replicas", "int", "run.replicas", 1, range=Range(1, MAX_REPLICAS)),

@@ -12,6 +12,7 @@ from swarmd.protocols.budget import Budget
 from swarmd.protocols.codecs import RAW, WIRES
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import (
+    AveragingSpec,
     ModelSpec,
     NumericsSpec,
     OptimizerSpec,
@@ -123,5 +124,6 @@ class JobFile:
     """With the evaluation windows of the smallest micro-batch, where its size is left open."""
     numerics: NumericsSpec
     wire: WireTable
+    averaging: AveragingSpec
     run: RunTable
     budget: Budget

@@ -126,6 +126,10 @@ class BatchSpec:
         """Targets that one optimizer step averages over."""
         return self.sequence_length * self.micro_batch_size * self.micro_batches
 
+    def of_lane(self, lane: int, lanes: int) -> range:
+        """The micro-batches of one of the replicas that train apart; all of them where there is one."""
+        return range(lane, self.micro_batches, lanes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
@@ -185,6 +189,22 @@ class WireSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AveragingSpec:
+    """Local steps: replicas of every stage train apart, and average their weights now and then (decision 16)."""
+
+    replicas: int = 1
+    """1: nothing is averaged. Micro-batch i of a step is replica (i mod replicas)'s."""
+    every: int = 10
+    """Each unit is averaged once in so many steps, and all of them at every checkpoint."""
+    codec: str = "int8"
+    """Of the changes that replicas tell each other."""
+    rate: str = "1.0"
+    """The outer learning rate: how far the average moves the weights."""
+    momentum: str = "0.0"
+    """The outer Nesterov momentum; it begins anew at every checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A whole training run, resolved."""
 
@@ -200,11 +220,17 @@ class JobSpec:
     schedule: ScheduleSpec
     numerics: NumericsSpec
     wire: WireSpec
+    averaging: AveragingSpec = field(default=AveragingSpec(), metadata=ADDED)
+
+    @property
+    def lanes(self) -> int:
+        """Replicas that train apart, each with its own micro-batches; 1 without local steps."""
+        return self.averaging.replicas
 
     @property
     def may_share_stages(self) -> bool:
         """Whether replicas of a stage end with the plain loop's bits: sums in any grouping, and no stale steps."""
-        return self.numerics.sum == "exact" and not self.schedule.asynchronous
+        return self.lanes == 1 and self.numerics.sum == "exact" and not self.schedule.asynchronous
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: the fields' values in order, nested."""

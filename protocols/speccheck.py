@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from operator import attrgetter
 
+from swarmd.protocols.averagingrules import averaging_faults
 from swarmd.protocols.dataorder import windows
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.footprint import parameter_count, stage_memory
@@ -57,6 +58,7 @@ def spec_faults(spec: JobSpec) -> Iterator[Fault]:
     yield from context_faults(spec.model, spec.batch)
     yield from schedule_faults(spec.schedule, spec.optimizer, spec.batch)
     yield from async_faults(spec.schedule, spec.optimizer)
+    yield from averaging_faults(spec.averaging, spec.batch, spec.schedule, spec.numerics)
     yield from wire_faults(spec.wire, spec.model.num_hidden_layers)
     yield from _tokenizer_faults(spec)
     yield from _shard_faults(spec.data)

@@ -21,6 +21,8 @@ TOKENS_PER_SHARD = 1 << 20
 MAX_SHARDS = 4096
 BYTE_VOCABULARY = 256
 MAX_U16_VOCABULARY = 1 << 16
+MAX_REPLICAS = 8
+"""Of one stage: each has links to all others."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
@@ -84,6 +86,8 @@ INTEGERS: dict[str, Range] = {
     "schedule.checkpoint_every": Range(1, 10_000_000),
     "schedule.async_after": Range(0, 10_000_000),
     "numerics.threads": Range(1, 64),
+    "averaging.replicas": Range(1, MAX_REPLICAS),
+    "averaging.every": Range(2, 10_000),
 }
 
 NUMBERS: dict[str, Range] = {
@@ -97,6 +101,8 @@ NUMBERS: dict[str, Range] = {
     "optimizer.eps": Range(0, 1, over=True),
     "optimizer.weight_decay": Range(0, 10),
     "optimizer.clip": Range(0, 1e6, over=True),
+    "averaging.rate": Range(0, 2, over=True),
+    "averaging.momentum": Range(0, 1, under=True),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -108,6 +114,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "numerics.sum": ("exact", "ordered"),
     "wire.forward": CODECS,
     "wire.backward": CODECS,
+    "averaging.codec": CODECS,
 }
 
 

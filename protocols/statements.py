@@ -15,12 +15,11 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.ids import BlobHash, NetworkId, PeerId, RunId, SpecId, run_id_of
 from swarmd.protocols.records import from_value, to_value
 from swarmd.protocols.signing import Sign, Signed, parse_signed, sign, verify
+from swarmd.protocols.specrules import MAX_REPLICAS
 
 MAX_STATEMENT_BYTES = 1 << 18
 MAX_STAGES = 1024
 """Places of a plan, replicas among them."""
-MAX_REPLICAS = 8
-"""Of one stage: each has links to all others."""
 MAX_SERVICE = 1 << 40
 MAX_ADDRESSES = 16
 """Of one stage."""

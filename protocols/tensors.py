@@ -34,7 +34,7 @@ PREFIX_BYTES = _PREFIX.size
 
 
 class Direction(IntEnum):
-    """Which way, and for what, a tensor crosses a boundary; the last two stay within a stage, among its replicas."""
+    """Which way, and for what, a tensor crosses a boundary; from COUNTED on within a stage, among its replicas."""
 
     FORWARD = 0
     BACKWARD = 1
@@ -43,6 +43,8 @@ class Direction(IntEnum):
     """A micro-batch is in the sender's sum; its loss, float64 [1], or 0 but at the last stage."""
     PART = 4
     """The next slice of the sender's sum, float64 [values]; ``micro_batch`` is the slice's number."""
+    TOLD = 5
+    """The next slice of what a replica that trains apart tells in a round, uint8 [bytes]; likewise."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -35,6 +35,11 @@ class Around:
         return tuple(seat.place for seat in self.beside if seat.place != self.place)
 
     @property
+    def column(self) -> int:
+        """Which of the own stage's replicas this is."""
+        return [seat.place for seat in self.beside].index(self.place)
+
+    @property
     def is_head(self) -> bool:
         """Whether evaluations go through this place."""
         return self.beside[0].place == self.place
@@ -45,11 +50,17 @@ class Around:
         return (*(seat.place for seat in self.before), *self.others, *(seat.place for seat in self.after))
 
 
-def around(plan: Plan, place: int) -> Around:
-    """What lies around a place of a plan. Raises ValueError for a place the plan does not have."""
+def around(plan: Plan, place: int, *, apart: bool = False) -> Around:
+    """What lies around a place of a plan. Raises ValueError for a place the plan does not have.
+
+    ``apart``: replicas train apart, so each hears and speaks to the replica of its own number in the next stages.
+    """
     stage = stage_of(plan, place)
     groups: tuple[range | tuple[()], ...] = ((), *plan.groups, ())
     before, beside, after = (_seats(plan, group) for group in groups[stage : stage + 3])
+    if apart:
+        column = place - plan.groups[stage][0]
+        before, after = before[column : column + 1], after[column : column + 1]
     return Around(place, before, beside, after)
 
 

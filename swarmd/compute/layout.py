@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from swarmd.protocols.boundary import frame_bytes
 from swarmd.protocols.spec import JobSpec
-from swarmd.protocols.statements import MAX_REPLICAS
+from swarmd.protocols.specrules import MAX_REPLICAS
 from swarmd.protocols.tensors import Direction
 
 SLOTS_PER_POOL = 4

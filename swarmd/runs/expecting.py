@@ -22,12 +22,14 @@ _DIRECTIONS = {
 
 def expected_frames(spec: JobSpec, plan: Plan, place: int, way: str) -> Callable[[FrameHeader], bool]:
     """A check for the frames of a neighbour on this side of a place."""
-    here, shape, directions = plan.stages[place], boundary_shape(spec), _DIRECTIONS[way]
+    here, shape = plan.stages[place], boundary_shape(spec)
+    directions = (Direction.TOLD,) if way == BESIDE and spec.lanes > 1 else _DIRECTIONS[way]
     boundary = here.end if way == AFTER else here.first
 
     def fits(header: FrameHeader) -> bool:
         if way == BESIDE:
-            return header.codec == RAW and header.dtype == "float64" and _fits_a_slot(header)
+            dtype = "uint8" if spec.lanes > 1 else "float64"
+            return header.codec == RAW and header.dtype == dtype and _fits_a_slot(header)
         form = (frame_codec(spec, header.key.direction), "float32", shape)
         return (header.codec, header.dtype, header.shape) == form
 

@@ -90,7 +90,7 @@ def _useful_room(spec: JobSpec, stage: StageAssignment, index: int) -> int:
 def _stage_bytes(spec: JobSpec, stage: StageAssignment, held: int) -> int:
     layout = layout_of(spec)
     slots = layout.total_bytes if stage.service else layout.frame_bytes
-    return stage_memory(spec, stage.first, stage.end, held, shared=stage.service > 0) + slots
+    return stage_memory(spec, stage.first, stage.end, held, shared=stage.service > 0 and spec.lanes == 1) + slots
 
 
 def refuse_stranger(submitter: PeerId, deps: RunDeps) -> None:

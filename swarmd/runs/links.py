@@ -113,7 +113,7 @@ class StageLinks:
         ``note`` gets the neighbour's place and the header of each frame that was sent, or has come whole, in one of
         several threads.
         """
-        self.place, self.around = place, around(plan, place)
+        self.place, self.around = place, around(plan, place, apart=spec.lanes > 1)
         self._deps, self._compute, self._plan = deps, compute, plan
         self._nursery, self._broken, self._note = nursery, broken, note
         layout = layout_of(spec)

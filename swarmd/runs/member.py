@@ -201,7 +201,10 @@ class Membership:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
-        if plan.shared and not self._spec.may_share_stages:
+        lanes = self._spec.lanes
+        if lanes > 1 and any(len(group) != lanes for group in plan.groups):
+            raise ProtocolViolation(f"a plan without {lanes} replicas of each stage, which train apart")
+        if lanes == 1 and plan.shared and not self._spec.may_share_stages:
             raise ProtocolViolation('a plan with replicas for a run without sum = "exact", or with stale steps')
 
     async def _build(self, plan: Plan, place: int) -> None:

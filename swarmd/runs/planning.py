@@ -16,6 +16,7 @@ from swarmd.protocols.statements import Plan, StageAssignment
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.record import RunRecord
 from swarmd.runs.spending import spending_of
+from swarmd.scheduler.apart_plan import plan_apart
 from swarmd.scheduler.credit import planned_credit
 from swarmd.scheduler.partition import Partition, StagePlan
 from swarmd.scheduler.profiles import WorkerProfile, model_profile
@@ -37,6 +38,8 @@ async def make_plan(
         Refused: none that the budget pays for was found; says which budget is enough.
     """
     workers = [worker_profile(peer, profile) for peer in peers if (profile := record.member(peer).profile)]
+    if record.spec.lanes > 1:
+        return await _apart(record, [worker for worker in workers if not prices.get(worker.peer)], deps)
     if record.asked.replicas > 1 and not any(prices.get(worker.peer) for worker in workers):
         return await _shared(record, workers, deps)
     model, asked = model_profile(record.spec), record.asked
@@ -45,6 +48,19 @@ async def make_plan(
         lambda: plan_within(workers, model, purse, min_stages=asked.min_stages, max_stages=asked.max_stages)
     )
     return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
+
+
+async def _apart(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
+    """As ``make_plan``, for replicas that train apart: among peers that ask nothing."""
+    spec, asked = record.spec, record.asked
+    places, reasons = await trio.to_thread.run_sync(
+        lambda: plan_apart(
+            workers, model_profile(spec), lanes=spec.lanes, most_held=most_held(spec),
+            min_stages=asked.min_stages, max_stages=asked.max_stages,
+        )
+    )  # fmt: skip
+    told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
+    return Plan(record.run, record.term, 1, told, record.start), reasons
 
 
 async def _shared(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from math import fsum, sqrt
 from pathlib import Path
 
 from swarmd.blobs import BlobStore
@@ -17,6 +16,7 @@ from swarmd.protocols.checkpoint import Checkpoint, UnitState, unit_names
 from swarmd.protocols.ids import BlobHash, PeerId, RunId
 from swarmd.protocols.jobtables import RunTable
 from swarmd.protocols.messages import Accepted, Beat, Profiled, StepDone
+from swarmd.protocols.rounds import over_lanes
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement
 from swarmd.runs.blob_exchange import Grant
@@ -161,15 +161,19 @@ class RunRecord:
         """A place committed a step; the row, once all have. Raises RunFailed if replicas differ."""
         if self.plan is None or report.step in self.rows:
             return None
-        self.agreed(peer, "norms or losses", report.step, (report.loss, report.squared_norms))
+        if self.spec.lanes == 1:
+            self.agreed(peer, "norms or losses", report.step, (report.loss, report.squared_norms))
         reports = self._open.setdefault(report.step, {})
         reports[peer] = report
         if len(reports) < len(self.plan.stages):
             return None
         del self._open[report.step]
-        ordered = [reports[self.plan.stages[group[0]].peer] for group in self.plan.groups]
-        norm = sqrt(fsum(float(text) for each in ordered for text in each.squared_norms))
-        row = StepRow(report.step, float(ordered[-1].loss or "nan"), norm, now)
+        lanes = self.spec.lanes
+        heard = [place for group in self.plan.groups for place in group[:lanes]]
+        counted = [reports[self.plan.stages[place].peer] for place in heard]
+        losses = [float(each.loss or "nan") for each in counted[-lanes:]]
+        loss, norm = over_lanes(losses, (float(text) for each in counted for text in each.squared_norms))
+        row = StepRow(report.step, loss, norm, now)
         self.rows[report.step] = row
         self.recent.append((report.step, now))
         return row

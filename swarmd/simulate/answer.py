@@ -11,6 +11,7 @@ from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.jobfile import JobFile
 from swarmd.protocols.spec import JobSpec
+from swarmd.scheduler.apart_plan import as_one, teams_of
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
 from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.partition import partition
@@ -55,11 +56,11 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
     settled = settled_for(job, spec_of(job, base), known, round_trip, described.efficiency)
     spec = settled.spec
     model, workers = model_profile(spec), workers_of(known, job, spec, described.efficiency)
-    chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(workers, model, job)
+    chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(_teams(workers, spec), model, job)
     pipeline = pipeline_of(
         chosen.stages,
         model,
-        micro_batches=spec.batch.micro_batches,
+        micro_batches=spec.batch.micro_batches // spec.lanes,
         steps=_steps(spec, len(chosen.stages)),
         round_trip=round_trip,
         downlinks={identity: peer.downlink for identity, peer in known.items()},
@@ -74,6 +75,11 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
     said = {"job": _job(settled, described), "plan": _plan(chosen, pipeline, outcome), **figures}
     names = {str(identity): peer.name for identity, peer in known.items()}
     return {key: _with_names(value, names) for key, value in said.items()}
+
+
+def _teams(workers: list[WorkerProfile], spec: JobSpec) -> list[WorkerProfile]:
+    """The peers; where replicas train apart, their teams, each as its slowest member."""
+    return workers if spec.lanes == 1 else [as_one(team) for team in teams_of(workers, spec.lanes)]
 
 
 def _chain(workers: list[WorkerProfile], model: ModelProfile, job: JobFile) -> Chosen:

@@ -35,6 +35,7 @@ def spec_of(job: JobFile, base: Path) -> JobSpec:
         batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
+        averaging=job.averaging,
         wire=job.wire.resolved(model.num_hidden_layers),
     )
 

@@ -40,6 +40,12 @@ class Unit:
     exp_avg: dict[str, Tensor]
     exp_avg_sq: dict[str, Tensor]
 
+    def copied(self) -> Unit:
+        """The same values in other memory."""
+        weights = {name: each.detach().clone().requires_grad_() for name, each in self.weights.items()}
+        moments = [{name: each.clone() for name, each in kept.items()} for kept in (self.exp_avg, self.exp_avg_sq)]
+        return Unit(self.name, weights, *moments)
+
     def weight_bytes(self) -> bytes:
         """The weights as safetensors."""
         return _save(self.weights)

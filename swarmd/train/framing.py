@@ -6,11 +6,10 @@ from torch import Tensor
 
 from swarmd.compute.messages import Load
 from swarmd.protocols.boundary import boundary_shape, frame_codec
-from swarmd.protocols.codecs import RAW
+from swarmd.protocols.codecs import ITEM_BYTES, RAW
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import FRAME_VERSION, Direction, FrameHeader, FrameKey, tile_root
 from swarmd.train.replica import Notice
-from swarmd.train.sums import VALUE_BYTES
 
 
 class Framing:
@@ -32,9 +31,10 @@ class Framing:
         """For a frame to another replica of the stage."""
         load = self._load
         key = FrameKey(load.run, load.term, notice.step, notice.index, load.first, int(notice.direction))
-        shape = (len(payload) // VALUE_BYTES,)
-        root = tile_root(payload, shape, "float64", RAW)
-        return FrameHeader(FRAME_VERSION, key, load.plan, notice.step - 1, RAW, "float64", shape, root)
+        dtype = "uint8" if notice.direction == Direction.TOLD else "float64"
+        shape = (len(payload) // ITEM_BYTES[dtype],)
+        root = tile_root(payload, shape, dtype, RAW)
+        return FrameHeader(FRAME_VERSION, key, load.plan, notice.step - 1, RAW, dtype, shape, root)
 
 
 def bytes_of(tensor: Tensor) -> memoryview:

@@ -7,6 +7,7 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.scheduler.around import dealt_to
 from swarmd.scheduler.flow import FlowStage
 from swarmd.scheduler.group import ReplicaGroup
+from swarmd.train.apart import ApartReplica
 from swarmd.train.evaluate import evaluation_due
 from swarmd.train.replica import Replica
 from swarmd.train.stage import Stage
@@ -15,6 +16,7 @@ from swarmd.train.stage import Stage
 def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
     """The choice machine for a stage that starts from these weights."""
     around, micro_batches = load.around, spec.batch.micro_batches
+    apart = spec.lanes > 1
     due = {step for step in range(version, spec.schedule.steps + 1) if evaluation_due(spec.schedule, step)}
     due -= set() if version == 0 else {version}
     return FlowStage(
@@ -28,15 +30,17 @@ def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
         version=version,
         stale=spec.schedule.stale,
         shared=bool(around.others),
-        dealt=dealt_to(around, micro_batches),
+        dealt=spec.batch.of_lane(around.column, spec.lanes) if apart else dealt_to(around, micro_batches),
     )
 
 
-def replica_of(load: Load, spec: JobSpec, stage: Stage) -> Replica | None:
+def replica_of(load: Load, spec: JobSpec, stage: Stage) -> Replica | ApartReplica | None:
     """What this stage does as one of several replicas; None if it is alone."""
     around = load.around
     if not around.others:
         return None
+    if spec.lanes > 1:
+        return ApartReplica(spec, stage, around)
     group = ReplicaGroup(
         own=around.place, others=around.others, micro_batches=spec.batch.micro_batches, version=stage.version
     )

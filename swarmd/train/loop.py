@@ -2,28 +2,26 @@
 
 This is the definition of what a swarm computes. A run over any number of stages ends with the bits that
 ``train`` gives, and the tests compare the two. In ``flow-async`` the gradient of a stale step is taken with the weights
-before the newest.
+before the newest. With ``[averaging]`` there are several copies of the weights, which train apart and are averaged now
+and then (``swarmd.train.outer``); evaluations look at the first.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
 
 from swarmd.blobs import BlobStore
 from swarmd.gpu.devices import resolve
 from swarmd.protocols.checkpoint import Checkpoint
+from swarmd.protocols.rounds import over_lanes
 from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import Unit, open_units
 from swarmd.train.determinism import deterministic
-from swarmd.train.evaluate import Batches, evaluation_due, held_out_loss, loss_share, on_device
+from swarmd.train.evaluate import Batches, evaluation_due, held_out_loss
+from swarmd.train.lanes import Averager, Lane, copied
 from swarmd.train.optim import AdamW
-from swarmd.train.sums import sums_of
 from swarmd.train.units import stage_units
-from swarmd.train.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,9 @@ def train(
     place = resolve(device)
     names = stage_units(spec.model, 0, spec.model.num_hidden_layers)
     units = open_units(spec, names, resume, blobs.get if blobs else None, place)
-    weights = Versions(spec, units, 0 if resume is None else resume.step, place)
-    sums, optimizer = sums_of(spec, names, place), AdamW(spec)
+    start = 0 if resume is None else resume.step
+    lanes = [Lane(spec, copied(units) if number else units, start, number, place) for number in range(spec.lanes)]
+    weights, optimizer, averager = lanes[0].weights, AdamW(spec), Averager(spec, [lane.outer for lane in lanes])
     rows: list[Row] = []
 
     def record(row: Row) -> None:
@@ -86,16 +85,11 @@ def train(
     if resume is None and evaluation_due(spec.schedule, 0):
         record(EvalRow(0, held_out_loss(weights.newest, data, place)))
     for step in range(weights.version + 1, spec.schedule.steps + 1):
-        losses, model = [], weights.of(step)
-        for index in range(spec.batch.micro_batches):
-            inputs, targets = (on_device(ids, place) for ids in data.micro_batch(step, index))
-            loss = loss_share(model(inputs), targets, spec.batch.tokens_per_step)
-            gradients = torch.autograd.grad(loss, list(model.parameters.values()))
-            sums.add(step, index, dict(zip(model.parameters, gradients, strict=True)))
-            losses.append(loss.item())
-        squares = [square for _, square in weights.update(step, sums)]
-        sums.clear()
-        record(StepRow(step, math.fsum(losses), optimizer.rate(step), math.sqrt(math.fsum(squares))))
+        steps = [lane.step(step, data) for lane in lanes]
+        losses, squares = zip(*steps, strict=True)
+        loss, norm = over_lanes(losses, (square for each in squares for square in each))
+        averager.stepped(step)
+        record(StepRow(step, loss, optimizer.rate(step), norm))
         if evaluation_due(spec.schedule, step):
             record(EvalRow(step, held_out_loss(weights.newest, data, place)))
     return Trained(weights.units, tuple(rows))

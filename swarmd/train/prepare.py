@@ -55,6 +55,7 @@ def prepare(job: JobFile, base: Path, blobs: BlobStore) -> JobSpec:
         batch=job.batch.cut(),
         schedule=job.schedule,
         numerics=job.numerics,
+        averaging=job.averaging,
         wire=job.wire.resolved(model.num_hidden_layers),
     )
     spec = cut_alone(spec, job.batch)

@@ -17,7 +17,7 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.group import Give, ReplicaGroup, Tell, Whole, Word
 from swarmd.train.parts import PartIn
-from swarmd.train.stage import Stage
+from swarmd.train.stage import Stage, StageStep
 
 LARGEST_LOSS = 3.5e38
 """A loss is a float32, so no sum of a step's losses overflows a float64."""
@@ -74,14 +74,16 @@ class Replica:
         self._take(frame)
         frame.release()
 
-    def committed(self, step: int) -> None:
-        """The stage has committed a step."""
+    def commit(self, step: int) -> StageStep:
+        """Commit a step that is whole."""
+        made = self._stage.commit(step)
         self._whole = False
         self._losses = defaultdict(dict, {key: each for key, each in self._losses.items() if key[1] > step})
         self._carry_out(self._group.committed(step))
         early, self._early = self._early, deque()
         for frame in early:
             self.heard(frame)
+        return made
 
     def send(self, room: Callable[[Notice], bool]) -> None:
         """Give ``room`` what waits to go out, until it has none, which it says with False."""

@@ -207,12 +207,10 @@ class StageRunner:
 
     def _commit(self, step: int, outlet: Outlet) -> None:
         began = time.perf_counter_ns()
-        result = self._stage.commit(step)
+        result = self._replica.commit(step) if self._replica else self._stage.commit(step)
         self._commit_ns += time.perf_counter_ns() - began
         self._commits += 1
         self._told_whole = False
-        if self._replica:
-            self._replica.committed(step)
         self._pace.commit()
         self._refresh()
         strike(self._load.fault, self._load.around.place, step, self._stage)

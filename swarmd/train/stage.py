@@ -8,7 +8,7 @@ goes over the weights that its forward used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,12 +18,14 @@ from torch import Tensor
 from swarmd.gpu.devices import resolve
 from swarmd.protocols.checkpoint import Checkpoint
 from swarmd.protocols.errors import ProtocolViolation
+from swarmd.protocols.rounds import Round
 from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import Read, Unit, open_units
 from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
+from swarmd.train.outer import Outer
 from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.split import Deferred, input_first
 from swarmd.train.sums import ExactSums, sums_of
@@ -75,8 +77,12 @@ class Stage:
         device: str = "cpu",
         checkpoint: Checkpoint | None = None,
         read: Read | None = None,
+        lane: int = 0,
     ) -> None:
-        """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint."""
+        """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint.
+
+        ``lane``: which of the replicas that train apart.
+        """
         layers = spec.model.num_hidden_layers
         if not 0 <= first < end <= layers:
             raise ProtocolViolation(f"no stage has layers {first} to {end - 1} of {layers}")
@@ -90,7 +96,9 @@ class Stage:
         names = stage_units(spec.model, first, end)
         units = open_units(spec, names, checkpoint, read, self._device)
         self._weights = Versions(spec, units, checkpoint.step if checkpoint else 0, self._device)
-        self._sums = sums_of(spec, names, self._device)
+        self._sums = sums_of(spec, names, self._device, lane)
+        self._own = spec.batch.of_lane(lane, spec.lanes)
+        self._outer = Outer(spec, units) if spec.lanes > 1 else None
         self._graphs: dict[tuple[int, int], _Graph] = {}
         self._deferred: dict[int, Deferred] = {}
         self._forwarded: set[tuple[int, int]] = set()
@@ -128,7 +136,7 @@ class Stage:
             entered.requires_grad_()
         left = model(entered, ids)
         if targets is not None:
-            left = loss_share(left, targets, self._spec.batch.tokens_per_step)
+            left = loss_share(left, targets, self._spec.batch.tokens_per_step // self._spec.lanes)
             self._losses[key] = left.item()
         self._graphs[key] = _Graph(entered, left, model)
         self._forwarded.add(key)
@@ -173,6 +181,18 @@ class Stage:
         self._forwarded = {key for key in self._forwarded if key[0] > step}
         return StageStep(math.fsum(losses) if self.last else None, norms)
 
+    def told(self, of: Round) -> bytes:
+        """What this replica tells the others in a round, whose step is just committed. Raises RunFailed."""
+        return self._averaged().told(of)
+
+    def told_size(self, of: Round) -> int:
+        """Bytes that each replica of this stage tells in a round."""
+        return self._averaged().size(of)
+
+    def use(self, of: Round, told: Sequence[bytes | bytearray]) -> None:
+        """Move the weights by what all replicas told, in their order."""
+        self._averaged().use(of, told)
+
     def loss_of(self, step: int, micro_batch: int) -> float:
         """The loss of a micro-batch that was counted here, as a share of its step's mean; 0 but at the last stage."""
         return self._losses.get((step, micro_batch), 0.0)
@@ -215,14 +235,19 @@ class Stage:
             raise ProtocolViolation('sum = "ordered" depends on who computed what; replicas need sum = "exact"')
         return self._sums
 
+    def _averaged(self) -> Outer:
+        if self._outer is None:
+            raise ProtocolViolation("this run averages nothing")
+        return self._outer
+
     def _check_turn(self, step: int, micro_batch: int) -> None:
         if step != self.version + 1:
             raise ProtocolViolation(f"step {step} at a stage whose weights are of step {self.version}")
         self._check_index(step, micro_batch)
 
     def _check_index(self, step: int, micro_batch: int) -> None:
-        if not 0 <= micro_batch < self._spec.batch.micro_batches:
-            raise ProtocolViolation(f"step {step} has no micro-batch {micro_batch}")
+        if micro_batch not in self._own:
+            raise ProtocolViolation(f"step {step} has no micro-batch {micro_batch} here")
 
     def _tokens(self, pick: Callable[[Batches], tuple[Ids, Ids]]) -> tuple[Tensor | None, Tensor | None]:
         """Inputs at the first stage, targets at the last."""

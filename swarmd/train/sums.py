@@ -54,25 +54,32 @@ class Sums(Protocol):
         ...
 
 
-def sums_of(spec: JobSpec, units: Iterable[str], device: torch.device) -> Sums:
-    """The sums that ``numerics.sum`` names, for the parameters of some units."""
+def sums_of(spec: JobSpec, units: Iterable[str], device: torch.device, lane: int = 0) -> Sums:
+    """The sums that ``numerics.sum`` names, for the parameters of some units; of local steps, one replica's."""
     shapes = {name: shape for unit in units for name, shape in unit_shapes(spec.model, unit).items()}
-    made = ExactSums if spec.numerics.sum == "exact" else OrderedSums
     # Apple's GPUs have no float64: there, sums are kept on the CPU.
-    return made(shapes, spec.batch.micro_batches, torch.device("cpu") if device.type == "mps" else device)
+    place, count = torch.device("cpu") if device.type == "mps" else device, spec.batch.micro_batches
+    if spec.numerics.sum == "ordered":
+        return OrderedSums(shapes, count, place)
+    return ExactSums(shapes, count, place, spec.batch.of_lane(lane, spec.lanes))
 
 
 class ExactSums:
     """Sums on a grid of 2^-40. Holds 8 bytes a parameter, and 8 more while other replicas' totals come in."""
 
-    def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
-        """One vector holds all values, in the order of ``shapes``; each total is a view of its piece."""
+    def __init__(
+        self, shapes: Shapes, micro_batches: int, device: torch.device, counted: Iterable[int] | None = None
+    ) -> None:
+        """One vector holds all values, in the order of ``shapes``; each total is a view of its piece.
+
+        ``counted``: the micro-batches that a step's sum is of; all, if not given.
+        """
         self._shapes, self._device = shapes, device
         self._flat = torch.zeros(sum(map(math.prod, shapes.values())), dtype=torch.float64, device=device)
         self._totals = self._pieces(self._flat)
         self._others: Tensor | None = None
         self._others_totals: dict[str, Tensor] = {}
-        self._due = _Due(micro_batches)
+        self._due = _Due(range(micro_batches) if counted is None else counted)
         self._limit = EXACT_INTEGERS / micro_batches
 
     @property
@@ -153,7 +160,7 @@ class OrderedSums:
 
     def __init__(self, shapes: Shapes, micro_batches: int, device: torch.device) -> None:
         self._totals = {name: torch.zeros(shape, device=device) for name, shape in shapes.items()}
-        self._due = _Due(micro_batches)
+        self._due = _Due(range(micro_batches))
         self._early: dict[int, Gradients] = {}
         self._next = 0
         self._device = device
@@ -194,8 +201,8 @@ class OrderedSums:
 class _Due:
     """Which micro-batches of the step are in."""
 
-    def __init__(self, micro_batches: int) -> None:
-        self._all = frozenset(range(micro_batches))
+    def __init__(self, micro_batches: Iterable[int]) -> None:
+        self._all = frozenset(micro_batches)
         self._counted: set[int] = set()
 
     @property

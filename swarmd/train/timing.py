@@ -18,7 +18,7 @@ from torch import Tensor
 
 from swarmd.gpu.devices import resolve
 from swarmd.protocols.boundary import boundary_shape
-from swarmd.protocols.spec import JobSpec, WireSpec
+from swarmd.protocols.spec import AveragingSpec, JobSpec, WireSpec
 from swarmd.train.crossing import Crossing
 from swarmd.train.stage import Stage, deterministic
 
@@ -49,7 +49,7 @@ def time_micro_batch(spec: JobSpec, device: str) -> tuple[int, int, int]:
     device = str(resolve(device))
     batch = replace(spec.batch, micro_batches=WARM_UPS + ROUNDS)
     model = replace(spec.model, num_hidden_layers=3, weights=None)
-    probe = replace(spec, batch=batch, model=model, wire=WireSpec())
+    probe = replace(spec, batch=batch, model=model, wire=WireSpec(), averaging=AveragingSpec())
     data = ZeroIds((batch.micro_batch_size, batch.sequence_length))
     layer = _time(Stage(probe, 1, 2, None, device=device), probe, device)
     first = _time(Stage(probe, 0, 1, data, device=device), probe, device)

@@ -160,7 +160,10 @@ class Worker:
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
-        stage = Stage(spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get)
+        lane = load.around.column if spec.lanes > 1 else 0
+        stage = Stage(
+            spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get, lane=lane
+        )
         flow = flow_of(load, spec, stage.version)
         self.framing = Framing(load, spec)
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)

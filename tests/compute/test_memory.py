@@ -11,7 +11,7 @@ import pytest
 from swarmd.compute.layout import SHARE_BYTES, layout_of
 from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns, unnamed_file
 from swarmd.protocols.boundary import boundary_shape
-from swarmd.protocols.statements import MAX_REPLICAS
+from swarmd.protocols.specrules import MAX_REPLICAS
 from tests.compute.frames import slots
 from tests.protocols.specs import SPEC
 

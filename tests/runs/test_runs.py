@@ -32,11 +32,15 @@ async def submit(
     mode: str = "flow-sync",
     subspace: int = 0,
     replicas: int = 1,
+    lanes: int = 1,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
     shared = f"max_stages = {stages}\nreplicas = {replicas}\n" if replicas > 1 else ""
     more = f'[run]\nmin_stages = {stages}\n{shared}[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    if lanes > 1:
+        more += f"[averaging]\nreplicas = {lanes}\nevery = 2\n"
+        text = text.replace("micro_batches = 3", "micro_batches = 4")
     if mode == "flow-async":
         more += "async_after = 2\n"
     job.write_text(text + more)
@@ -92,6 +96,19 @@ async def test_with_replicas_too_the_plain_loops_file_is_written(
         assert await nodes[0].finished(record) == ("done", "", "")
         assert record.plan.shared
         assert len(record.plan.groups) == stages
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        metrics = (record.directory / "model" / "metrics.jsonl").read_text()
+        assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()
+        await all_free(nodes)
+
+
+@pytest.mark.parametrize(("stages", "count"), [(1, 2), (2, 5)])
+async def test_replicas_that_train_apart_write_the_plain_loops_file(tmp_path: Path, stages: int, count: int) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(count)]
+        record = await submit(nodes[0], tmp_path, stages=stages, steps=6, lanes=2)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert [len(group) for group in record.plan.groups] == [2] * stages
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         metrics = (record.directory / "model" / "metrics.jsonl").read_text()
         assert metrics == (tmp_path / "plain" / "metrics.jsonl").read_text()

@@ -44,14 +44,17 @@ class Chain:
         self.random = random.Random(0)
         groups = _groups(replicas or (1,) * (len(cuts) - 1))
         for index, ends in enumerate(pairwise(cuts)):
-            for seat in groups[index + 1]:
-                self._add(Around(seat.place, *groups[index : index + 3]), index, ends, len(cuts) - 1, start)
+            before, beside, after = groups[index : index + 3]
+            for column, seat in enumerate(beside):
+                own = slice(column, column + 1) if spec.lanes > 1 else slice(None)
+                self._add(Around(seat.place, before[own], beside, after[own]), index, ends, len(cuts) - 1, start)
 
     def _add(self, around: Around, index: int, ends: tuple[int, int], stages: int, start: BlobHash | None) -> None:
         load = Load(self.spec.to_bytes(), RUN, 1, 1, index, stages, *ends, 2, around, start)
         data = TokenData(self.spec, self.blobs.get)
         checkpoint = None if start is None else Checkpoint(*_manifest(self.blobs, start))
-        stage = Stage(self.spec, *ends, data, checkpoint=checkpoint, read=self.blobs.get)
+        lane = around.column if self.spec.lanes > 1 else 0
+        stage = Stage(self.spec, *ends, data, checkpoint=checkpoint, read=self.blobs.get, lane=lane)
         flow = flow_of(load, self.spec, stage.version)
         self.loads.append(load)
         self.runners.append(StageRunner(load, self.spec, stage, flow, self.blobs))
@@ -101,8 +104,9 @@ class _Outlet:
         if self.chain.random.random() < 0.3:
             return False
         key = FrameKey(RUN, 1, notice.step, notice.index, self.chain.loads[self.place].first, notice.direction)
-        shape = (len(notice.values) // 8,)
-        header = FrameHeader(FRAME_VERSION, key, 1, notice.step - 1, "raw", "float64", shape, bytes(32))
+        dtype, width = ("uint8", 1) if notice.direction == Direction.TOLD else ("float64", 8)
+        shape = (len(notice.values) // width,)
+        header = FrameHeader(FRAME_VERSION, key, 1, notice.step - 1, "raw", dtype, shape, bytes(32))
         self.chain.send(self.place, notice.to, header, notice.values)
         return True
 
