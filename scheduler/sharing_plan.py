@@ -25,13 +25,14 @@ def plan_shared(
     micro_batches: int,
     min_stages: int = 1,
     max_stages: int | None = None,
+    looks: int = LOOKS,
 ) -> ReplicaPlan:
     """The plan of shortest steps among those with up to ``most`` replicas of a stage; of equals, that of fewest.
 
     Raises RunFailed as ``plan_replicas`` does.
     """
     tried = [
-        plan_replicas(workers, model, most=each, min_stages=min_stages, max_stages=max_stages, looks=LOOKS // most)
+        plan_replicas(workers, model, most=each, min_stages=min_stages, max_stages=max_stages, looks=looks // most)
         for each in range(1, most + 1)
     ]
     chosen = min(tried, key=lambda plan: step_seconds(plan, workers, model, micro_batches))

@@ -15,7 +15,7 @@ from swarmd.protocols.jobbuild import Settings
 from swarmd.protocols.jobfile import JobFile, decode_job, parse_job
 from swarmd.protocols.jobschema import FIELDS, OTHER_NAMES
 from swarmd.protocols.jobtables import DataTable, ModelTable, RunTable, TokenizerTable, WireTable
-from swarmd.protocols.spec import BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec, WireSpec
+from swarmd.protocols.spec import AveragingSpec, BatchSpec, NumericsSpec, OptimizerSpec, ScheduleSpec, WireSpec
 from swarmd.protocols.wirerules import group_count, group_of
 
 SHORTEST = "[data]\nembedded = true\n"
@@ -47,6 +47,7 @@ def test_only_data_must_be_given() -> None:
         schedule=ScheduleSpec(steps=300, eval_every=50, eval_windows=32, checkpoint_every=100),
         numerics=NumericsSpec(),
         wire=WireTable(codec="raw"),
+        averaging=AveragingSpec(),
         run=RunTable(min_stages=1, max_stages=None),
         budget=Budget(),
     )

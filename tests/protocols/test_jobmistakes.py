@@ -117,7 +117,8 @@ MISTAKES: list[tuple[str, str]] = [
     ("lr = 0.1", "job.toml:1: lr = 0.1: no such setting; it belongs under [optimizer]"),
     (
         "every = 5",
-        "job.toml:1: every = 5: no such setting; it belongs under [evaluation] or under [checkpoint]",
+        "job.toml:1: every = 5: no such setting; it belongs under [evaluation] or under [checkpoint] or "
+        "under [averaging]",
     ),
     (
         "[batch]\nsteps = 5",
@@ -139,14 +140,14 @@ MISTAKES: list[tuple[str, str]] = [
     (
         '"wire.codec" = "raw"',
         'job.toml:1: wire.codec = "raw": no such setting; the top level has name, seed, steps, [model], '
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], [run], "
-        "[budget]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], "
+        "[averaging], [run], [budget]",
     ),
     (
         '"\\u001b[31mlayer" = 1',
         "job.toml:1: ?[31mlayer = 1: no such setting; the top level has name, seed, steps, [model], "
-        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], [run], "
-        "[budget]",
+        "[tokenizer], [data], [batch], [optimizer], [evaluation], [checkpoint], [numerics], [wire], [schedule], "
+        "[averaging], [run], [budget]",
     ),
     # settings that contradict one another
     ("[model]\nheads = 5", "job.toml:2: model.heads = 5: hidden (128) must divide by heads; use 4 or 8"),
@@ -365,6 +366,33 @@ MISTAKES: list[tuple[str, str]] = [
         '[run]\nreplicas = 2\n[schedule]\nmode = "flow-async"',
         'job.toml:2: run.replicas = 2: needs steps that are not stale; use 1, or mode = "flow-sync"',
     ),
+    (
+        "[batch]\nmicro_batches = 6\n[averaging]\nreplicas = 4",
+        "job.toml:2: batch.micro_batches = 6: must divide by the 4 replicas of [averaging]; use 4 or 8",
+    ),
+    (
+        "[batch]\nmicro_batches = 2\n[averaging]\nreplicas = 3",
+        "job.toml:2: batch.micro_batches = 2: must divide by the 3 replicas of [averaging]; use 3",
+    ),
+    (
+        "[averaging]\nreplicas = 2\n[run]\nreplicas = 2",
+        "job.toml:4: run.replicas = 2: replicas add their sums in every step, or train apart: not both; use 1",
+    ),
+    (
+        '[averaging]\nreplicas = 2\n[schedule]\nmode = "flow-async"',
+        "job.toml:2: averaging.replicas = 2: replicas that train apart have no stale steps; use 1, or remove "
+        "async_after",
+    ),
+    (
+        '[averaging]\nreplicas = 2\n[numerics]\nsum = "ordered"',
+        'job.toml:2: averaging.replicas = 2: replicas that train apart need sum = "exact"; use 1',
+    ),
+    (
+        "[batch]\nsequences = 8\n[averaging]\nreplicas = 2",
+        "job.toml:2: batch.sequences = 8: is not cut for replicas that train apart; give micro_batch_size and "
+        "micro_batches",
+    ),
+    ("[averaging]\nevery = 1", "job.toml:2: averaging.every = 1: must be from 2 to 10000; use 2"),
     (
         "[tokenizer]\nkind = 'file'",
         'job.toml:2: tokenizer.kind = "file": names no file; add file = "tokenizer.json"',

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmd.protocols.checkpoint import unit_names
-from swarmd.protocols.rounds import next_round, round_of
+from swarmd.protocols.rounds import next_round, over_lanes, round_of
 from swarmd.protocols.spec import AveragingSpec, JobSpec
 from tests.protocols.specs import SPEC
 
@@ -62,6 +62,11 @@ def test_the_next_round_is_the_first_that_follows(after):
     run = spec(every=7)
     expected = next((found for step in range(after + 1, 41) if (found := round_of(run, step))), None)
     assert next_round(run, after) == expected
+
+
+def test_loss_and_norm_of_a_step_are_means_over_replicas():
+    assert over_lanes([2.0, 4.0], [9.0, 16.0, 25.0]) == (3.0, 5.0)
+    assert over_lanes([2.5], [0.25]) == (2.5, 0.5)
 
 
 def test_alone_nothing_is_averaged():

@@ -36,6 +36,12 @@ def test_in_a_chain_a_place_is_a_stage(stage):
     assert (found.place, found.neighbours, found.others, found.is_head) == (stage, seats.neighbours, (), True)
 
 
+def test_where_replicas_train_apart_each_has_its_own_way():
+    found = around(plan(2, 2, 2), 3, apart=True)
+    assert ([seat.place for seat in found.before], [seat.place for seat in found.after]) == ([1], [5])
+    assert (found.column, found.others, found.neighbours) == (1, (2,), (1, 2, 5))
+
+
 def test_a_stage_alone_has_nobody_around():
     assert around(plan(1), 0).neighbours == chain_around(0, 1).neighbours == ()
 

@@ -12,6 +12,7 @@ from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.group import ReplicaGroup
 from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.replica import Heard, Notice, Replica
+from swarmd.train.stage import StageStep
 from swarmd.train.sums import ExactSums
 
 
@@ -38,6 +39,9 @@ class FakeStage:
         self.loss_of = lambda step, index: 0.5 if last else 0.0
         self.own_part = lambda numbers, most: part_slices(self.sums, numbers, 16)
         self.open_part = lambda numbers: PartIn(numbers, self.sums)
+
+    def commit(self, step):
+        return StageStep(None, ())
 
     def close_part(self, part, losses):
         assert part.whole
@@ -90,7 +94,7 @@ def test_a_step_is_whole_once_all_parts_are_here_and_ours_has_left():
     replica.send(room)
     assert replica.whole
     assert stage.closed == {1: 0.25}
-    replica.committed(1)
+    replica.commit(1)
     assert not replica.whole
 
 
@@ -110,7 +114,7 @@ def test_a_part_of_the_next_step_stays_in_its_slot_until_the_commit():
     assert released == []
     replica.send(Room())
     assert replica.whole
-    replica.committed(1)
+    replica.commit(1)
     assert released == [0]
     replica.send(Room())
     assert replica.whole
