@@ -7,7 +7,7 @@ stays in its slot. So nobody is more than a round ahead, and what is kept has a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from swarmd.compute.layout import SHARE_BYTES
 from swarmd.protocols.errors import ProtocolViolation
@@ -15,7 +15,8 @@ from swarmd.protocols.rounds import Round, next_round, round_of
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.around import Around
-from swarmd.train.replica import Heard, Notice
+from swarmd.train.outbox import Notice, Outbox
+from swarmd.train.replica import Heard
 from swarmd.train.stage import Stage, StageStep
 
 
@@ -31,8 +32,7 @@ class ApartReplica:
         self._left, self._step = self._own, stage.version + 1
         self._done: StageStep | None = None
         self._mine: dict[int, bytes] = {}
-        self._due: deque[Iterator[Notice]] = deque()
-        self._next: Notice | None = None
+        self.outbox = Outbox()
         self._early: deque[Heard] = deque()
         self._open(next_round(spec, stage.version))
 
@@ -45,7 +45,7 @@ class ApartReplica:
         began = round_of(self._spec, self._step)
         if began is not None:
             self._mine[began.step] = told = self._stage.told(began)
-            self._due.append(self._slices(began.step, told))
+            self.outbox.add(self._slices(began.step, told))
 
     def heard(self, frame: Heard) -> None:
         """Take a frame in, now or when its round is the next."""
@@ -70,18 +70,13 @@ class ApartReplica:
         self._left, self._step = self._own, step + 1
         return made
 
-    def send(self, room: Callable[[Notice], bool]) -> None:
-        """Give ``room`` what waits to go out, until it has none, which it says with False."""
-        while (notice := self._peek()) is not None and room(notice):
-            self._next = None
-
     @property
     def whole(self) -> bool:
         """Whether the step at hand may be committed: it is made, and the round that is due with it has all words."""
         if self._done is None:
             return False
         due = self._round is not None and self._round.used == self._step
-        return self._peek() is None and not (due and self.waiting_for())
+        return self.outbox.empty and not (due and self.waiting_for())
 
     def waiting_for(self) -> str:
         """Whose words of the next round are missing, for people; empty if none are."""
@@ -107,10 +102,3 @@ class ApartReplica:
         for number, begin in enumerate(range(0, len(told), SHARE_BYTES)):
             for to in self._around.others:
                 yield Notice(to, Direction.TOLD, step, number, told[begin : begin + SHARE_BYTES])
-
-    def _peek(self) -> Notice | None:
-        while self._next is None and self._due:
-            self._next = next(self._due[0], None)
-            if self._next is None:
-                self._due.popleft()
-        return self._next

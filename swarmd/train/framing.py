@@ -9,7 +9,7 @@ from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.codecs import ITEM_BYTES, RAW
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import FRAME_VERSION, Direction, FrameHeader, FrameKey, tile_root
-from swarmd.train.replica import Notice
+from swarmd.train.outbox import Notice
 
 
 class Framing:

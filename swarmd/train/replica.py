@@ -16,23 +16,13 @@ from swarmd.compute.layout import SHARE_BYTES
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.group import Give, ReplicaGroup, Tell, Whole, Word
+from swarmd.train.outbox import Notice, Outbox
 from swarmd.train.parts import PartIn
 from swarmd.train.stage import Stage, StageStep
 
 LARGEST_LOSS = 3.5e38
 """A loss is a float32, so no sum of a step's losses overflows a float64."""
 _LOSS = struct.Struct("<d")
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A frame to another replica: float64 values."""
-
-    to: int
-    direction: Direction
-    step: int
-    index: int
-    values: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +45,7 @@ class Replica:
 
     def __init__(self, stage: Stage, group: ReplicaGroup, others: tuple[int, ...]) -> None:
         self._stage, self._group, self._others = stage, group, others
-        self._due: deque[Iterator[Notice]] = deque()
-        self._next: Notice | None = None
+        self.outbox = Outbox()
         self._losses: defaultdict[tuple[int, int], dict[int, float]] = defaultdict(dict)
         self._coming: dict[int, PartIn] = {}
         self._early: deque[Heard] = deque()
@@ -85,15 +74,10 @@ class Replica:
             self.heard(frame)
         return made
 
-    def send(self, room: Callable[[Notice], bool]) -> None:
-        """Give ``room`` what waits to go out, until it has none, which it says with False."""
-        while (notice := self._peek()) is not None and room(notice):
-            self._next = None
-
     @property
     def whole(self) -> bool:
         """Whether the step at hand may be committed: every part is here, and our own has been read."""
-        return self._whole and self._peek() is None
+        return self._whole and self.outbox.empty
 
     def waiting_for(self) -> str:
         """What is missing for the next commit, for people."""
@@ -131,9 +115,9 @@ class Replica:
                 case Tell(step, micro_batch):
                     loss = _LOSS.pack(self._stage.loss_of(step, micro_batch))
                     notices = [Notice(to, Direction.COUNTED, step, micro_batch, loss) for to in self._others]
-                    self._due.append(iter(notices))
+                    self.outbox.add(notices)
                 case Give():
-                    self._due.append(self._slices(word))
+                    self.outbox.add(self._slices(word))
                 case Whole():
                     self._whole = True
 
@@ -141,10 +125,3 @@ class Replica:
         for number, values in enumerate(self._stage.own_part(give.micro_batches, SHARE_BYTES)):
             for to in self._others:
                 yield Notice(to, Direction.PART, give.step, number, values)
-
-    def _peek(self) -> Notice | None:
-        while self._next is None and self._due:
-            self._next = next(self._due[0], None)
-            if self._next is None:
-                self._due.popleft()
-        return self._next

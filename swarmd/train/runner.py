@@ -23,8 +23,9 @@ from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
 from swarmd.train.faults import strike
 from swarmd.train.loading import evaluation_batches, replica_of
+from swarmd.train.outbox import Notice
 from swarmd.train.pace import Pace
-from swarmd.train.replica import Heard, Notice
+from swarmd.train.replica import Heard
 from swarmd.train.routes import Routes
 from swarmd.train.stage import Stage
 
@@ -166,7 +167,7 @@ class StageRunner:
         """Send what waits for the other replicas; with all their parts the step can be committed."""
         if self._replica is None:
             return
-        self._replica.send(outlet.notice)
+        self._replica.outbox.send(outlet.notice)
         if self._replica.whole and not self._told_whole:
             self._flow.whole(self.version + 1)
             self._told_whole = True

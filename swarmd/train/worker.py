@@ -52,7 +52,7 @@ from swarmd.train.data import TokenData
 from swarmd.train.framing import Framing, bytes_of
 from swarmd.train.heap import keep_freed_memory
 from swarmd.train.loading import flow_of
-from swarmd.train.replica import Notice
+from swarmd.train.outbox import Notice
 from swarmd.train.runner import StageRunner
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch

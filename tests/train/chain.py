@@ -17,7 +17,7 @@ from swarmd.protocols.tensors import FRAME_VERSION, Direction, FrameHeader, Fram
 from swarmd.scheduler.around import Around, Seat
 from swarmd.train.data import TokenData
 from swarmd.train.loading import flow_of
-from swarmd.train.replica import Notice
+from swarmd.train.outbox import Notice
 from swarmd.train.runner import StageRunner
 from swarmd.train.stage import Stage
 

@@ -66,7 +66,7 @@ def stepped(replica, step):
     for micro_batch in (0, 2):
         replica.counted(micro_batch)
     sent = []
-    replica.send(lambda notice: sent.append(notice) or True)
+    replica.outbox.send(lambda notice: sent.append(notice) or True)
     return sent
 
 
@@ -82,14 +82,14 @@ def test_a_step_is_made_of_its_own_micro_batches_and_its_round_told(replica):
 def stepped_rest(replica):
     replica.counted(2)
     sent = []
-    replica.send(lambda notice: sent.append(notice) or True)
+    replica.outbox.send(lambda notice: sent.append(notice) or True)
     return sent
 
 
 def test_it_waits_for_room_before_it_goes_on(replica):
     for micro_batch in (0, 2):
         replica.counted(micro_batch)
-    replica.send(lambda notice: False)
+    replica.outbox.send(lambda notice: False)
     assert not replica.whole
 
 

@@ -10,8 +10,9 @@ import torch
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.tensors import Direction
 from swarmd.scheduler.group import ReplicaGroup
+from swarmd.train.outbox import Notice
 from swarmd.train.parts import PartIn, part_slices
-from swarmd.train.replica import Heard, Notice, Replica
+from swarmd.train.replica import Heard, Replica
 from swarmd.train.stage import StageStep
 from swarmd.train.sums import ExactSums
 
@@ -70,7 +71,7 @@ def test_each_micro_batch_is_told_with_its_loss_and_the_part_follows_in_slices()
     room = Room()
     replica.counted(0)
     replica.counted(1)
-    replica.send(room)
+    replica.outbox.send(room)
     told = [Notice(5, Direction.COUNTED, 1, index, struct.pack("<d", 0.5)) for index in (0, 1)]
     assert room.sent[:2] == told
     assert [(each.direction, each.index, len(each.values)) for each in room.sent[2:]] == [
@@ -88,10 +89,10 @@ def test_a_step_is_whole_once_all_parts_are_here_and_ours_has_left():
         replica.heard(frame)
     assert not replica.whole
     room = Room(free=2)
-    replica.send(room)
+    replica.outbox.send(room)
     assert not replica.whole
     room.free = 1
-    replica.send(room)
+    replica.outbox.send(room)
     assert replica.whole
     assert stage.closed == {1: 0.25}
     replica.commit(1)
@@ -112,11 +113,11 @@ def test_a_part_of_the_next_step_stays_in_its_slot_until_the_commit():
         replica.heard(frame)
     replica.heard(part(4.0, 5.0, 6.0, step=2, released=released))
     assert released == []
-    replica.send(Room())
+    replica.outbox.send(Room())
     assert replica.whole
     replica.commit(1)
     assert released == [0]
-    replica.send(Room())
+    replica.outbox.send(Room())
     assert replica.whole
 
 
