@@ -14,6 +14,10 @@ WEIGHT_AND_MOMENTS = 3 * FLOAT
 """Per parameter: the weight, and AdamW's two moments."""
 SUM_BYTES = {"exact": 8, "ordered": 4}
 """Per parameter: the gradient sum over micro-batches."""
+COPY_BYTES = {"float32": 0, "bfloat16": 2}
+"""Per parameter: the copy that products are computed with."""
+PRODUCT_BYTES = {"float32": 4, "bfloat16": 2}
+"""Per number that goes into a product or comes out of it."""
 
 
 def layer_parameters(model: ModelSpec) -> int:
@@ -40,18 +44,20 @@ def parameter_count(model: ModelSpec) -> int:
     return layers + embedding_parameters(model) + head_parameters(model)
 
 
-def layer_activations(model: ModelSpec, batch: BatchSpec) -> int:
+def layer_activations(spec: JobSpec) -> int:
     """Bytes that one block keeps for the backward pass of one micro-batch.
 
     Per token: nine rows of hidden width (block input, two norms and their outputs, queries before and
     after rotation, attention's output, the residual sum), four of key width, four of feed-forward width;
-    and attention weights, before and after the softmax.
+    and attention weights, before and after the softmax. Block input, residual sum, and the attention weights that a
+    softmax gives are float32; all else has the type of products.
     """
+    model, batch, width = spec.model, spec.batch, PRODUCT_BYTES[spec.numerics.dtype]
     hidden, heads = model.hidden_size, model.num_attention_heads
     shared = hidden * model.num_key_value_heads // heads
     tokens = batch.sequence_length * batch.micro_batch_size
-    rows = tokens * (9 * hidden + 4 * shared + 4 * model.intermediate_size)
-    return FLOAT * (rows + 2 * heads * tokens * batch.sequence_length)
+    rows = FLOAT * 2 * hidden + width * (7 * hidden + 4 * shared + 4 * model.intermediate_size)
+    return tokens * (rows + (FLOAT + width) * heads * batch.sequence_length)
 
 
 def frozen_bytes(model: ModelSpec) -> int:
@@ -71,8 +77,9 @@ def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
 
 def unit_memory(spec: JobSpec, parameters: int) -> int:
     """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient; a second version's weights."""
-    second = FLOAT if spec.schedule.asynchronous else 0
-    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
+    copy = COPY_BYTES[spec.numerics.dtype]
+    second = FLOAT + copy if spec.schedule.asynchronous else 0
+    return parameters * (WEIGHT_AND_MOMENTS + copy + SUM_BYTES[spec.numerics.sum] + FLOAT + second)
 
 
 def most_held(spec: JobSpec) -> int:
@@ -90,7 +97,7 @@ def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
     if not 0 <= first < end <= model.num_hidden_layers or held < 1:
         raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
     total = (end - first) * unit_memory(spec, layer_parameters(model))
-    total += held * ((end - first) * layer_activations(model, batch) + 2 * boundary_bytes(model, batch))
+    total += held * ((end - first) * layer_activations(spec) + 2 * boundary_bytes(model, batch))
     total += frozen_bytes(model)
     if first == 0:
         total += unit_memory(spec, embedding_parameters(model))

@@ -92,7 +92,7 @@ def model_profile(spec: JobSpec) -> ModelProfile:
     return ModelProfile(
         layers=model.num_hidden_layers,
         layer_bytes=unit_memory(spec, layer_parameters(model))
-        + held * (layer_activations(model, batch) + 2 * boundary),
+        + held * (layer_activations(spec) + 2 * boundary),
         embed_bytes=unit_memory(spec, embedding_parameters(model)),
         head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
         boundary_bytes=frame_bytes(spec, Direction.FORWARD),

@@ -108,7 +108,7 @@ class Stage:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """Every weight here at its newest version, by Hugging Face name."""
-        return self._weights.newest.parameters
+        return {name: weight for unit in self.units.values() for name, weight in unit.weights.items()}
 
     @property
     def held(self) -> int:

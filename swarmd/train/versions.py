@@ -18,6 +18,7 @@ from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
 from swarmd.train.subspace import open_subspace
 from swarmd.train.sums import Sums
+from swarmd.train.working import refresh, working
 
 
 class Versions:
@@ -51,7 +52,9 @@ class Versions:
         if self._spec.schedule.stale(step + 1):
             self._keep()
         self.version = step
-        return [(name, self._optimizer.update(step, unit, sums)) for name, unit in self.units.items()]
+        squares = [(name, self._optimizer.update(step, unit, sums)) for name, unit in self.units.items()]
+        refresh(self.newest.weights, self.units)
+        return squares
 
     def _keep(self) -> None:
         """Leave the newest weights to step ``version + 2``, and go on in the other tensors."""
@@ -66,7 +69,7 @@ class Versions:
 
     def _model(self) -> Model:
         weights = {name: unit.weights for name, unit in self.units.items()}
-        return Model(self._spec.model, weights, self._spec.wire, self._subspace)
+        return Model(self._spec.model, working(self._spec, weights), self._spec.wire, self._subspace)
 
 
 def _copy(unit: Unit) -> Unit:
