@@ -49,14 +49,14 @@ def layer_activations(spec: JobSpec) -> int:
 
     Per token: nine rows of hidden width (block input, two norms and their outputs, queries before and
     after rotation, attention's output, the residual sum), four of key width, four of feed-forward width;
-    and attention weights, before and after the softmax. Block input, residual sum, and the attention weights that a
-    softmax gives are float32; all else has the type of products.
+    and attention weights, before and after the softmax. What enters a norm, what it makes of that before its weights,
+    and what a softmax gives are float32; all else has the type of products.
     """
     model, batch, width = spec.model, spec.batch, PRODUCT_BYTES[spec.numerics.dtype]
     hidden, heads = model.hidden_size, model.num_attention_heads
     shared = hidden * model.num_key_value_heads // heads
     tokens = batch.sequence_length * batch.micro_batch_size
-    rows = FLOAT * 2 * hidden + width * (7 * hidden + 4 * shared + 4 * model.intermediate_size)
+    rows = FLOAT * 4 * hidden + width * (5 * hidden + 4 * shared + 4 * model.intermediate_size)
     return tokens * (rows + (FLOAT + width) * heads * batch.sequence_length)
 
 
@@ -87,7 +87,18 @@ def most_held(spec: JobSpec) -> int:
     return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
 
 
-def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
+def held_memory(spec: JobSpec, layers: int, held: int, *, recompute: bool = False) -> int:
+    """Bytes that so many layers keep of ``held`` micro-batches between forward and backward.
+
+    With ``recompute`` they keep their inputs, and the layer that is gone back over its activations again.
+    """
+    edge = boundary_bytes(spec.model, spec.batch)
+    if recompute:
+        return held * (layers + 2) * edge + layer_activations(spec)
+    return held * (layers * layer_activations(spec) + 2 * edge)
+
+
+def stage_memory(spec: JobSpec, first: int, end: int, held: int, *, recompute: bool = False) -> int:
     """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight.
 
     The stage from layer 0 also holds the token table; the stage to the last layer, the head.
@@ -97,7 +108,7 @@ def stage_memory(spec: JobSpec, first: int, end: int, held: int) -> int:
     if not 0 <= first < end <= model.num_hidden_layers or held < 1:
         raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
     total = (end - first) * unit_memory(spec, layer_parameters(model))
-    total += held * ((end - first) * layer_activations(spec) + 2 * boundary_bytes(model, batch))
+    total += held_memory(spec, end - first, held, recompute=recompute)
     total += frozen_bytes(model)
     if first == 0:
         total += unit_memory(spec, embedding_parameters(model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -31,8 +32,11 @@ async def estimate_prepared(deps: RunDeps, answer: dict[str, Any]) -> EstimateVi
     (spec, _), budget = settled_spec(answer, deps), Budget(**answer["budget"])
     asked = answer["run"]
     shape = Shape(model=model_profile(spec), min_stages=asked["min_stages"] or 1, max_stages=asked["max_stages"])
+    thrifty = replace(shape, model=model_profile(spec, least=True))
     quotes = [quote_of(peer, advert, budget, deps) for peer, advert in sorted(deps.adverts().items())]
     found = await trio.to_thread.run_sync(estimate, spec, shape, quotes, budget)
+    if not found.stages:
+        found = await trio.to_thread.run_sync(estimate, spec, thrifty, quotes, budget)
     return EstimateView(
         name=spec.name,
         spec=spec.spec_id,

@@ -200,7 +200,7 @@ class Membership:
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
             raise ProtocolViolation("a plan that does not cover the layers")
         here = plan.stages[stage]
-        room = make_room(self._deps, self._lease, self._spec, here, stage)
+        fit = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, stage, self._lease.store)
@@ -213,7 +213,7 @@ class Membership:
             computer,
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.stages),
-                here.first, here.end, here.credit, plan.checkpoint, self._deps.fault, room,
+                here.first, here.end, fit.credit, plan.checkpoint, self._deps.fault, fit.room, fit.recompute,
             ),
         )  # fmt: skip
 
@@ -248,8 +248,10 @@ class Membership:
             match message:
                 case compute.Timed(layer_ns, embed_ns, head_ns):
                     await self._session.send(self._profile(layer_ns, embed_ns, head_ns))
-                case compute.Loaded(version):
+                case compute.Loaded(version, thrift):
                     self._step = version
+                    if thrift:
+                        self._deps.events.warning(thrift, run=self._statement.run)
                     await self._session.send(Ready(version))
                 case compute.Stepped(step, loss, norms, work):
                     self._step, self._work = step, work

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 import trio
 
 from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.footprint import (
-    boundary_bytes,
     embedding_parameters,
     frozen_bytes,
     head_parameters,
-    layer_activations,
+    held_memory,
     layer_parameters,
     logits_bytes,
     most_held,
@@ -34,6 +35,8 @@ from swarmd.scheduler.profiles import ModelProfile, WorkerProfile
 from swarmd.scheduler.purse import Purse
 from swarmd.scheduler.thrift import plan_within
 
+T = TypeVar("T")
+
 FREE: Mapping[PeerId, int] = MappingProxyType({})
 """Nobody asks anything."""
 ASSUMED_ROUND_TRIP = 0.05
@@ -52,11 +55,12 @@ async def make_plan(
         Refused: none that the budget pays for was found; says which budget is enough.
     """
     workers = [worker_profile(peer, profile) for peer in peers if (profile := record.member(peer).profile)]
-    model = model_profile(record.spec)
     purse = await purse_of(record, deps, prices)
-    chosen = await trio.to_thread.run_sync(
-        lambda: plan_within(workers, model, purse, min_stages=record.min_stages, max_stages=record.max_stages)
-    )
+
+    def planned(model: ModelProfile) -> Partition:
+        return plan_within(workers, model, purse, min_stages=record.min_stages, max_stages=record.max_stages)
+
+    chosen = await trio.to_thread.run_sync(in_memory, record.spec, planned)
     return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
 
 
@@ -85,19 +89,32 @@ def worker_profile(peer: PeerId, profile: Profiled) -> WorkerProfile:
     )
 
 
-def model_profile(spec: JobSpec) -> ModelProfile:
-    """What a micro-batch of this spec costs; memory counts as many held ones as there can be."""
-    model, batch, held = spec.model, spec.batch, most_held(spec)
-    boundary = boundary_bytes(model, batch)
+def in_memory(spec: JobSpec, plan: Callable[[ModelProfile], T]) -> T:
+    """A plan of stages that have all the memory they can use; where there is none, of stages that make do with less.
+
+    Raises RunFailed when there is none of either.
+    """
+    try:
+        return plan(model_profile(spec))
+    except RunFailed:
+        return plan(model_profile(spec, least=True))
+
+
+def model_profile(spec: JobSpec, *, least: bool = False) -> ModelProfile:
+    """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
+
+    With ``least`` it counts one at a time, of which a layer keeps its input (``swarmd.scheduler.fitting``).
+    """
+    model, batch, held = spec.model, spec.batch, 1 if least else most_held(spec)
+    one, two = (held_memory(spec, layers, held, recompute=least) for layers in (1, 2))
     return ModelProfile(
         layers=model.num_hidden_layers,
-        layer_bytes=unit_memory(spec, layer_parameters(model))
-        + held * (layer_activations(spec) + 2 * boundary),
+        layer_bytes=unit_memory(spec, layer_parameters(model)) + two - one,
         embed_bytes=unit_memory(spec, embedding_parameters(model)),
         head_bytes=unit_memory(spec, head_parameters(model)) + logits_bytes(model, batch),
         boundary_bytes=frame_bytes(spec, Direction.FORWARD),
         gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
-        stage_bytes=frozen_bytes(model),
+        stage_bytes=frozen_bytes(model) + 2 * one - two,
         group=group_of(spec.wire),
     )
 

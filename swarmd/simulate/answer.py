@@ -13,7 +13,7 @@ from swarmd.protocols.ids import PeerId
 from swarmd.protocols.jobfile import JobFile
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.work import layer_operations
-from swarmd.runs.planning import model_profile
+from swarmd.runs.planning import in_memory
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
 from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.partition import partition
@@ -59,13 +59,15 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
     identities = [PeerId(f"p{number:07}") for number in range(len(described.peers))]
     known = dict(zip(identities, described.peers, strict=True))
     spec = _settled(spec_of(job, base), job, known, described.efficiency)
-    model = model_profile(spec)
     workers = [profile_of(peer, identity, spec, described.efficiency) for identity, peer in known.items()]
 
     def round_trip(a: str, b: str) -> float:
         return described.round_trip(known[PeerId(a)], known[PeerId(b)])
 
-    chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(workers, model, job)
+    def choose(model: ModelProfile) -> tuple[Chosen, ModelProfile]:
+        return _replicas(workers, model, job, round_trip) if replicas else _chain(workers, model, job), model
+
+    chosen, model = in_memory(spec, choose)
     pipeline = pipeline_of(
         chosen.stages,
         model,

@@ -31,6 +31,7 @@ from torch import Tensor
 from swarmd.protocols.checkpoint import EMBED, HEAD, layer_unit
 from swarmd.protocols.spec import ModelSpec, WireSpec
 from swarmd.train.codecs import cross
+from swarmd.train.recompute import recomputed
 from swarmd.train.subspace import Subspace
 from swarmd.train.units import TABLE
 
@@ -52,17 +53,20 @@ class Model:
         weights: Mapping[str, Weights],
         wire: WireSpec = PLAIN,
         subspace: Subspace | None = None,
+        *,
+        recompute: bool = False,
     ) -> None:
         """``weights`` holds each unit's parameters by their full names, units in the order of the data.
 
         What passes one of the wire's boundaries between two units goes through its codecs, forward and back.
-        ``subspace`` is that of a spec in subspace form.
+        ``subspace`` is that of a spec in subspace form. With ``recompute`` a block keeps only what enters it.
         """
         self.spec = spec
         self.weights = weights
         self._subspace = subspace
         self._last = layer_unit(spec.num_hidden_layers - 1)
         self._wire = wire
+        self._recompute = recompute
         self._crossed = {layer_unit(layer) for layer in wire.boundaries} - set(list(weights)[:1])
         self.parameters = {name: tensor for unit in weights.values() for name, tensor in unit.items()}
 
@@ -80,10 +84,11 @@ class Model:
             elif unit == HEAD:
                 x = _product(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"]).float()
             else:
-                x = self._block(unit, weights, x, ids)
+                run = partial(self._block, unit, ids)
+                x = recomputed(run, x, weights) if self._recompute else run(x, weights)
         return x
 
-    def _block(self, unit: str, weights: Weights, x: Tensor, ids: Tensor | None) -> Tensor:
+    def _block(self, unit: str, ids: Tensor | None, x: Tensor, weights: Weights) -> Tensor:
         lift: Lift = _as_it_is
         if self._subspace is not None and ids is not None:
             lift = partial(self._subspace.lift, ids=ids)

@@ -24,7 +24,7 @@ from swarmd.train.crossing import Crossing
 from swarmd.train.determinism import deterministic
 from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
-from swarmd.train.split import Deferred, input_first
+from swarmd.train.split import Deferred, all_at_once, input_first
 from swarmd.train.sums import sums_of
 from swarmd.train.units import stage_units
 from swarmd.train.versions import Versions
@@ -74,8 +74,12 @@ class Stage:
         device: str = "cpu",
         checkpoint: Checkpoint | None = None,
         read: Read | None = None,
+        recompute: bool = False,
     ) -> None:
-        """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint."""
+        """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint.
+
+        With ``recompute`` a layer keeps its input alone for the backward pass, and no weight gradient is put off.
+        """
         layers = spec.model.num_hidden_layers
         if not 0 <= first < end <= layers:
             raise ProtocolViolation(f"no stage has layers {first} to {end - 1} of {layers}")
@@ -88,7 +92,9 @@ class Stage:
         self._crossing = Crossing(spec, self._device)
         names = stage_units(spec.model, first, end)
         units = open_units(spec, names, checkpoint, read, self._device)
-        self._weights = Versions(spec, units, checkpoint.step if checkpoint else 0, self._device)
+        version = checkpoint.step if checkpoint else 0
+        self._weights = Versions(spec, units, version, self._device, recompute=recompute)
+        self.splits = not (self.first or recompute)
         self._sums = sums_of(spec, names, self._device)
         self._graphs: dict[tuple[int, int], _Graph] = {}
         self._deferred: dict[int, Deferred] = {}
@@ -148,7 +154,8 @@ class Stage:
         graph = self._graphs.pop((step, micro_batch))
         parameters = graph.model.parameters
         if split and not self.first:
-            entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, parameters, above)
+            part = input_first if self.splits else all_at_once
+            entered, self._deferred[micro_batch] = part(graph.left, graph.entered, parameters, above)
             return self._crossing.back(entered)
         wanted = list(parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)

@@ -28,10 +28,12 @@ class Versions:
     step is stale: only checkpoints of the run's own schedule can be gone on from.
     """
 
-    def __init__(self, spec: JobSpec, units: dict[str, Unit], version: int, device: torch.device) -> None:
+    def __init__(
+        self, spec: JobSpec, units: dict[str, Unit], version: int, device: torch.device, *, recompute: bool = False
+    ) -> None:
         if spec.schedule.stale(version + 1):
             raise ProtocolViolation(f"step {version + 1} needs weights that a checkpoint of step {version} lacks")
-        self._spec, self._optimizer = spec, AdamW(spec)
+        self._spec, self._optimizer, self._recompute = spec, AdamW(spec), recompute
         self._subspace = open_subspace(spec, device)
         self.version = version
         self.units = units
@@ -69,7 +71,8 @@ class Versions:
 
     def _model(self) -> Model:
         weights = {name: unit.weights for name, unit in self.units.items()}
-        return Model(self._spec.model, working(self._spec, weights), self._spec.wire, self._subspace)
+        used = working(self._spec, weights)
+        return Model(self._spec.model, used, self._spec.wire, self._subspace, recompute=self._recompute)
 
 
 def _copy(unit: Unit) -> Unit:

@@ -38,6 +38,7 @@ from swarmd.compute.messages import (
     Time,
     Timed,
 )
+from swarmd.gpu.devices import resolve
 from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
@@ -52,6 +53,7 @@ from swarmd.protocols.tensors import (
 from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
 from swarmd.train.heap import keep_freed_memory
+from swarmd.train.room import with_what_there_is
 from swarmd.train.runner import StageRunner, flow_of
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
@@ -134,14 +136,18 @@ class Worker:
         """Build the stage from seeded weights or a checkpoint."""
         spec = parse_spec(load.spec)
         deterministic(spec)
+        load, thrift = with_what_there_is(load, spec, resolve(self.device))
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
-        stage = Stage(spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get)
+        stage = Stage(
+            spec, load.first, load.end, data,
+            device=self.device, checkpoint=start, read=self.blobs.get, recompute=load.recompute,
+        )  # fmt: skip
         flow = flow_of(load, spec, stage.version)
         self.load, self.spec = load, spec
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
-        self.channel.send(Loaded(stage.version))
+        self.channel.send(Loaded(stage.version, thrift))
 
     def train(self, runner: StageRunner) -> None:
         """Take frames and turn until the last step is done."""

@@ -43,6 +43,15 @@ def test_memory_grows_with_micro_batches_held_and_layers() -> None:
     assert stage_memory(spec, 4, 6, 1) > stage_memory(spec, 2, 4, 1)
 
 
+def test_with_recompute_a_micro_batch_keeps_the_inputs_of_layers() -> None:
+    spec = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=6))
+    edge = boundary_bytes(spec.model, spec.batch)
+    one, two, five = (stage_memory(spec, 2, 5, held, recompute=True) for held in (1, 2, 5))
+    assert two - one == (3 + 2) * edge
+    assert five - one == 4 * (two - one)
+    assert two < stage_memory(spec, 2, 5, 2)
+
+
 def test_exact_sums_cost_four_bytes_a_parameter_more() -> None:
     ordered = replace(SPEC, numerics=NumericsSpec(sum="ordered"))
     assert stage_memory(SPEC, 0, 2, 1) - stage_memory(ordered, 0, 2, 1) == 4 * parameter_count(SPEC.model)
