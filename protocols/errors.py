@@ -13,6 +13,7 @@
     │   │   └── NotYet          no for now: what is missing may still come               exit 5
     │   └── PeerLost            the peer went away, reset the stream, or fell silent     exit 4
     ├── RunFailed               a run ended before its last step                         exit 4
+    │   └── OutOfMemory         a stage needs more memory than its device has            exit 4
     └── TimedOut                a bounded wait ran out                                   exit 7
 
 Catch a class only where you can act on it. A broad ``except`` stands only at the edge of a nursery
@@ -112,6 +113,12 @@ class RunFailed(SwarmdError):
 
     exit_code = 4
     code = "run_failed"
+
+
+class OutOfMemory(RunFailed):
+    """A stage needs more memory than its device has."""
+
+    code = "out_of_memory"
 
 
 class TimedOut(SwarmdError):

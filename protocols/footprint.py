@@ -14,6 +14,10 @@ WEIGHT_AND_MOMENTS = 3 * FLOAT
 """Per parameter: the weight, and AdamW's two moments."""
 SUM_BYTES = {"exact": 8, "ordered": 4}
 """Per parameter: the gradient sum over micro-batches."""
+COPY_BYTES = {"float32": 0, "bfloat16": 2}
+"""Per parameter: the copy that products are computed with."""
+PRODUCT_BYTES = {"float32": 4, "bfloat16": 2}
+"""Per number that goes into a product or comes out of it."""
 
 
 def layer_parameters(model: ModelSpec) -> int:
@@ -40,18 +44,20 @@ def parameter_count(model: ModelSpec) -> int:
     return layers + embedding_parameters(model) + head_parameters(model)
 
 
-def layer_activations(model: ModelSpec, batch: BatchSpec) -> int:
+def layer_activations(spec: JobSpec) -> int:
     """Bytes that one block keeps for the backward pass of one micro-batch.
 
     Per token: nine rows of hidden width (block input, two norms and their outputs, queries before and
     after rotation, attention's output, the residual sum), four of key width, four of feed-forward width;
-    and attention weights, before and after the softmax.
+    and attention weights, before and after the softmax. What enters a norm, what it makes of that before its weights,
+    and what a softmax gives are float32; all else has the type of products.
     """
+    model, batch, width = spec.model, spec.batch, PRODUCT_BYTES[spec.numerics.dtype]
     hidden, heads = model.hidden_size, model.num_attention_heads
     shared = hidden * model.num_key_value_heads // heads
     tokens = batch.sequence_length * batch.micro_batch_size
-    rows = tokens * (9 * hidden + 4 * shared + 4 * model.intermediate_size)
-    return FLOAT * (rows + 2 * heads * tokens * batch.sequence_length)
+    rows = FLOAT * 4 * hidden + width * (5 * hidden + 4 * shared + 4 * model.intermediate_size)
+    return tokens * (rows + (FLOAT + width) * heads * batch.sequence_length)
 
 
 def frozen_bytes(model: ModelSpec) -> int:
@@ -71,8 +77,10 @@ def logits_bytes(model: ModelSpec, batch: BatchSpec) -> int:
 
 def unit_memory(spec: JobSpec, parameters: int) -> int:
     """Bytes for a unit's weights, moments, gradient sum and one micro-batch's gradient; a second version's weights."""
-    second = FLOAT if spec.schedule.asynchronous else 0
-    return parameters * (WEIGHT_AND_MOMENTS + SUM_BYTES[spec.numerics.sum] + FLOAT + second + _averaging(spec))
+    copy = COPY_BYTES[spec.numerics.dtype]
+    second = FLOAT + copy if spec.schedule.asynchronous else 0
+    each = WEIGHT_AND_MOMENTS + copy + SUM_BYTES[spec.numerics.sum] + FLOAT + second + _averaging(spec)
+    return parameters * each
 
 
 def _averaging(spec: JobSpec) -> int:
@@ -92,7 +100,20 @@ def most_held(spec: JobSpec) -> int:
     return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
 
 
-def stage_memory(spec: JobSpec, first: int, end: int, held: int, *, shared: bool = False) -> int:
+def held_memory(spec: JobSpec, layers: int, held: int, *, recompute: bool = False) -> int:
+    """Bytes that so many layers keep of ``held`` micro-batches between forward and backward.
+
+    With ``recompute`` they keep their inputs, and the layer that is gone back over its activations again.
+    """
+    edge = boundary_bytes(spec.model, spec.batch)
+    if recompute:
+        return held * (layers + 2) * edge + layer_activations(spec)
+    return held * (layers * layer_activations(spec) + 2 * edge)
+
+
+def stage_memory(
+    spec: JobSpec, first: int, end: int, held: int, *, recompute: bool = False, shared: bool = False
+) -> int:
     """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight; ``shared``: at a replica.
 
     The stage from layer 0 also holds the token table; the stage to the last layer, the head.
@@ -104,7 +125,7 @@ def stage_memory(spec: JobSpec, first: int, end: int, held: int, *, shared: bool
     units = (first == 0) * embedding_parameters(model) + (end == model.num_hidden_layers) * head_parameters(model)
     units += (end - first) * layer_parameters(model)
     total = unit_memory(spec, units) + (part_bytes(units) if shared else 0)
-    total += held * ((end - first) * layer_activations(model, batch) + 2 * boundary_bytes(model, batch))
+    total += held_memory(spec, end - first, held, recompute=recompute)
     total += frozen_bytes(model)
     if end == model.num_hidden_layers:
         total += logits_bytes(model, batch)

@@ -166,6 +166,7 @@ class NumericsSpec:
     """What makes the bits."""
 
     dtype: str = "float32"
+    """What matrix products are computed in. Weights, moments and sums are float32 whatever it is."""
     sum: str = "exact"
     """``exact``: gradient sums on a fixed grid of 2^-40, in any order; ``ordered``: float32, in micro-batch order."""
     threads: int = 1

@@ -110,7 +110,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.source": ("manifest",),
     "data.dtype": ("u16", "u32"),
     "optimizer.name": ("adamw",),
-    "numerics.dtype": ("float32",),
+    "numerics.dtype": ("float32", "bfloat16"),
     "numerics.sum": ("exact", "ordered"),
     "wire.forward": CODECS,
     "wire.backward": CODECS,

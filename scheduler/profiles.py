@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
+from typing import TypeVar
 
 from swarmd.protocols.boundary import frame_bytes
+from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.footprint import (
-    boundary_bytes,
     embedding_parameters,
     frozen_bytes,
     head_parameters,
-    layer_activations,
+    held_memory,
     layer_parameters,
     logits_bytes,
     most_held,
@@ -23,6 +25,8 @@ from swarmd.protocols.ids import PeerId
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction
 from swarmd.protocols.wirerules import group_of
+
+T = TypeVar("T")
 
 
 class Place(Enum):
@@ -110,24 +114,36 @@ class ModelProfile:
         return layers * self.layer_bytes + ends + self.stage_bytes
 
 
-def model_profile(spec: JobSpec, *, shared: bool = False) -> ModelProfile:
+def in_memory(spec: JobSpec, plan: Callable[[ModelProfile], T], *, shared: bool = False) -> T:
+    """A plan of stages that have all the memory they can use; where there is none, of stages that make do with less.
+
+    Raises RunFailed when there is none of either.
+    """
+    try:
+        return plan(model_profile(spec, shared=shared))
+    except RunFailed:
+        return plan(model_profile(spec, least=True, shared=shared))
+
+
+def model_profile(spec: JobSpec, *, least: bool = False, shared: bool = False) -> ModelProfile:
     """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
 
+    With ``least`` it counts one at a time, of which a layer keeps its input (``swarmd.scheduler.fitting``).
     ``shared``: a stage may have replicas, which keep each other's sums as well.
     """
-    model, batch, held = spec.model, spec.batch, most_held(spec)
-    boundary = boundary_bytes(model, batch)
+    model, batch, held = spec.model, spec.batch, 1 if least else most_held(spec)
+    one, two = (held_memory(spec, layers, held, recompute=least) for layers in (1, 2))
     counts = (layer_parameters(model), embedding_parameters(model), head_parameters(model))
     layer, embed, head = (unit_memory(spec, count) + (part_bytes(count) if shared else 0) for count in counts)
     return ModelProfile(
         layers=model.num_hidden_layers,
-        layer_bytes=layer + held * (layer_activations(model, batch) + 2 * boundary),
+        layer_bytes=layer + two - one,
         embed_bytes=embed,
         head_bytes=head + logits_bytes(model, batch),
         part_bytes=(part_bytes(counts[0]), part_bytes(counts[1]), part_bytes(counts[2])),
         boundary_bytes=frame_bytes(spec, Direction.FORWARD),
         gradient_bytes=frame_bytes(spec, Direction.BACKWARD),
-        stage_bytes=frozen_bytes(model),
+        stage_bytes=frozen_bytes(model) + 2 * one - two,
         group=group_of(spec.wire),
     )
 

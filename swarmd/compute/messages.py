@@ -38,6 +38,8 @@ class Load:
     """A fault to inject (``swarmd.train.faults``); empty but in tests."""
     room: int = 0
     """Micro-batches that memory was kept free for, at least ``credit``: how far credit may rise."""
+    recompute: bool = False
+    """Whether layers keep only their input, and compute the rest again in the backward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Loaded:
     """The stage is built, at this many optimizer steps."""
 
     version: int
+    thrift: str = ""
+    """What it does without because memory is short, for people; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

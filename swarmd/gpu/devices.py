@@ -48,6 +48,16 @@ def hardware(device: torch.device) -> Hardware:
     return Hardware(name or platform.machine(), psutil.virtual_memory().total)
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process can still have there. On a CPU, and where a GPU shares its memory: the system's."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    # torch's allocator gives memory out in blocks, and loses some at their edges.
+    return (free + kept) * 15 // 16
+
+
 def _missing(device: torch.device) -> str:
     if device.type == "cpu":
         return ""

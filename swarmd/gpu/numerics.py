@@ -1,8 +1,9 @@
 """The numerics class: nodes with the same class give the same bits for the same spec.
 
 The class names what is known to matter, and ends with a fingerprint: a hash over what one decoder block
-gives, forward and backward, on fixed numbers with one thread. Two processors that a name cannot tell apart,
-but whose libraries choose other kernels, differ there. The thread count is not part of it: a spec fixes that.
+gives, forward and backward, on fixed numbers with one thread, in float32 and in bfloat16. Two processors that a
+name cannot tell apart, but whose libraries choose other kernels, differ there. The thread count is not part of it: a
+spec fixes that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from swarmd.protocols.spec import ModelSpec
 from swarmd.train.determinism import set_numerics
 from swarmd.train.model import Model
 from swarmd.train.units import unit_shapes
+from swarmd.train.working import DTYPES, ByUnit, copies
 
 SAMPLE = ModelSpec(
     vocab_size=256,
@@ -40,13 +42,18 @@ def fingerprint(device: torch.device) -> str:
     set_numerics(threads=1)
     shapes = unit_shapes(SAMPLE, UNIT)
     weights = {name: _numbers(name, shape).to(device).requires_grad_() for name, shape in shapes.items()}
-    x = _numbers("x", (1, TOKENS, SAMPLE.hidden_size)).to(device).requires_grad_()
-    left = Model(SAMPLE, {UNIT: weights})(x)
-    found = torch.autograd.grad(left, [x, *weights.values()], _numbers("y", tuple(left.shape)).to(device))
     digest = blake3()
-    for tensor in (left, *found):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for dtype in DTYPES.values() if device.type != "mps" else (torch.float32,):  # older systems there lack bfloat16
+        for tensor in _forward_and_backward(copies({UNIT: weights}, dtype), device):
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest(length=4)
+
+
+def _forward_and_backward(units: ByUnit, device: torch.device) -> tuple[Tensor, ...]:
+    x = _numbers("x", (1, TOKENS, SAMPLE.hidden_size)).to(device).requires_grad_()
+    left = Model(SAMPLE, units)(x)
+    above = _numbers("y", tuple(left.shape)).to(device)
+    return (left, *torch.autograd.grad(left, [x, *units[UNIT].values()], above))
 
 
 def _instructions(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -28,9 +29,12 @@ async def estimate_job(deps: RunDeps, path: str) -> EstimateView:
 async def estimate_prepared(deps: RunDeps, answer: dict[str, Any]) -> EstimateView:
     """As ``estimate_job``, of what ``swarmd.train.prepare`` answered."""
     settled, budget = await settled_spec(answer, deps), Budget(**answer["budget"])
-    spec, asked = settled.spec, RunTable(**answer["run"])
+    spec, asked, quotes = settled.spec, RunTable(**answer["run"]), quotes_of(budget, deps)
     shape = Shape(model=model_profile(spec), min_stages=asked.min_stages, max_stages=asked.max_stages)
-    found = await trio.to_thread.run_sync(estimate, spec, shape, quotes_of(budget, deps), budget)
+    thrifty = replace(shape, model=model_profile(spec, least=True))
+    found = await trio.to_thread.run_sync(estimate, spec, shape, quotes, budget)
+    if not found.stages:
+        found = await trio.to_thread.run_sync(estimate, spec, thrifty, quotes, budget)
     return EstimateView(
         name=spec.name,
         spec=spec.spec_id,

@@ -20,6 +20,7 @@ from swarmd.runs.leases import Lease, Room
 from swarmd.runs.sizes import Sized, disk_bytes, shard_sizes, unit_names_of, unit_sizes
 from swarmd.scheduler.admission import Accepts, Load, Policy, Request, admit
 from swarmd.scheduler.explain import size
+from swarmd.scheduler.fitting import Fit, fitted, least_needed, thrift
 
 
 def stage_blobs(spec: JobSpec, first: int, end: int) -> tuple[Sized, ...]:
@@ -62,35 +63,38 @@ def free_memory(deps: RunDeps, lease: Lease) -> int:
     return max(0, deps.device.memory_limit() - others)
 
 
-def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment, index: int) -> int:
-    """Keep free what the ``index``-th stage needs, now that it is known; the micro-batches there is room for.
+def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment, index: int) -> Fit:
+    """Keep free what the ``index``-th stage needs, now that it is known; how it is run in that.
 
-    They are those of its credit, and more, where memory is free, for a credit that turns out too small and for
-    weight gradients that are put off (``swarmd.train.pace``).
+    There is room for the micro-batches of its credit, and more, where memory is free, for a credit that turns out
+    too small and for weight gradients that are put off (``swarmd.train.pace``). Where memory is short it has less
+    credit, or recomputes activations.
 
-    Raises Refused when there is not so much.
+    Raises Refused when not even one micro-batch at a time fits.
     """
-    least, free = min(stage.credit, most_held(spec)), free_memory(deps, lease)
-    if (needed := _stage_bytes(spec, stage, least)) > free:
+    free, credit, layout = free_memory(deps, lease), min(stage.credit, most_held(spec)), layout_of(spec)
+    shared = stage.service > 0 and spec.lanes == 1
+
+    def needs(held: int, recompute: bool) -> int:
+        memory = stage_memory(spec, stage.first, stage.end, held, recompute=recompute, shared=shared)
+        return memory + (layout.total_bytes if stage.service else layout.frame_bytes)
+
+    fit = fitted(needs, credit=credit, room=_useful_room(spec, stage, index), free=free)
+    if fit is None:
         raise Refused(
-            f"layers {stage.first} to {stage.end - 1} need {size(needed)} of memory, and {size(free)} are free"
+            f"layers {stage.first} to {stage.end - 1} need {size(least_needed(needs))} of memory for one micro-batch "
+            f"at a time, and {size(free)} are free"
         )
-    useful = range(least, _useful_room(spec, stage, index) + 1)
-    held = max((each for each in useful if _stage_bytes(spec, stage, each) <= free), default=least)
-    lease.room = Room(_stage_bytes(spec, stage, held), lease.room.disk)
-    return held
+    lease.room = Room(fit.needed, lease.room.disk)
+    if words := thrift(fit, credit=credit, free=free):
+        deps.events.warning(words, run=lease.run)
+    return fit
 
 
 def _useful_room(spec: JobSpec, stage: StageAssignment, index: int) -> int:
     """Twice the planned credit; behind the first stage, a deferral that fills a fast link's wait and some more."""
     most = most_held(spec)
     return max(min(most, 2 * stage.credit), 2 * min(most, 3 * index + stage.credit) if index else 0)
-
-
-def _stage_bytes(spec: JobSpec, stage: StageAssignment, held: int) -> int:
-    layout = layout_of(spec)
-    slots = layout.total_bytes if stage.service else layout.frame_bytes
-    return stage_memory(spec, stage.first, stage.end, held, shared=stage.service > 0 and spec.lanes == 1) + slots
 
 
 def refuse_stranger(submitter: PeerId, deps: RunDeps) -> None:

@@ -210,7 +210,7 @@ class Membership:
     async def _build(self, plan: Plan, place: int) -> None:
         self._check(plan, place)
         here, stage = plan.stages[place], stage_of(plan, place)
-        room = make_room(self._deps, self._lease, self._spec, here, stage)
+        fit = make_room(self._deps, self._lease, self._spec, here, stage)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, place, self._lease.store)
@@ -223,7 +223,7 @@ class Membership:
             computer,
             compute.Load(
                 self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.groups), here.first, here.end,
-                here.credit, self._links.around, plan.checkpoint, self._deps.fault, room,
+                fit.credit, self._links.around, plan.checkpoint, self._deps.fault, fit.room, fit.recompute,
             ),
         )  # fmt: skip
 
@@ -261,8 +261,10 @@ class Membership:
             match message:
                 case compute.Timed(layer_ns, embed_ns, head_ns):
                     await self._session.send(self._profile(layer_ns, embed_ns, head_ns))
-                case compute.Loaded(version):
+                case compute.Loaded(version, thrift):
                     self._step = version
+                    if thrift:
+                        self._deps.events.warning(thrift, run=self._statement.run)
                     await self._session.send(Ready(version))
                 case compute.Stepped(step, loss, norms, work):
                     self._step, self._work = step, work

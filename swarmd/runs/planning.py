@@ -19,8 +19,9 @@ from swarmd.runs.spending import spending_of
 from swarmd.scheduler.apart_plan import plan_apart
 from swarmd.scheduler.credit import planned_credit
 from swarmd.scheduler.partition import Partition, StagePlan
-from swarmd.scheduler.profiles import WorkerProfile, model_profile
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, in_memory
 from swarmd.scheduler.purse import Purse
+from swarmd.scheduler.replicas import ReplicaPlan
 from swarmd.scheduler.sharing_plan import plan_shared, shared_places
 from swarmd.scheduler.thrift import plan_within
 
@@ -42,37 +43,43 @@ async def make_plan(
         return await _apart(record, [worker for worker in workers if not prices.get(worker.peer)], deps)
     if record.asked.replicas > 1 and not any(prices.get(worker.peer) for worker in workers):
         return await _shared(record, workers, deps)
-    model, asked = model_profile(record.spec), record.asked
-    purse = await purse_of(record, deps, prices)
-    chosen = await trio.to_thread.run_sync(
-        lambda: plan_within(workers, model, purse, min_stages=asked.min_stages, max_stages=asked.max_stages)
-    )
+    purse, asked = await purse_of(record, deps, prices), record.asked
+
+    def planned(model: ModelProfile) -> Partition:
+        return plan_within(workers, model, purse, min_stages=asked.min_stages, max_stages=asked.max_stages)
+
+    chosen = await trio.to_thread.run_sync(in_memory, record.spec, planned)
     return _plan(record, chosen, deps), tuple(stage.reason for stage in chosen.stages)
 
 
 async def _apart(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
     """As ``make_plan``, for replicas that train apart: among peers that ask nothing."""
     spec, asked = record.spec, record.asked
-    places, reasons = await trio.to_thread.run_sync(
-        lambda: plan_apart(
-            workers, model_profile(spec), lanes=spec.lanes, most_held=most_held(spec),
+
+    def planned(model: ModelProfile) -> tuple[tuple[StageAssignment, ...], tuple[str, ...]]:
+        return plan_apart(
+            workers, model, lanes=spec.lanes, most_held=most_held(spec),
             min_stages=asked.min_stages, max_stages=asked.max_stages,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+
+    places, reasons = await trio.to_thread.run_sync(in_memory, spec, planned)
     told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
     return Plan(record.run, record.term, 1, told, record.start), reasons
 
 
 async def _shared(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
     """As ``make_plan``, where several peers may share a stage; nobody is paid for being a replica."""
-    model, asked, micro_batches = model_profile(record.spec, shared=True), record.asked, record.spec.batch.micro_batches
-    chosen = await trio.to_thread.run_sync(
-        lambda: plan_shared(
-            workers, model, most=asked.replicas, micro_batches=micro_batches,
+    spec, asked = record.spec, record.asked
+
+    def planned(model: ModelProfile) -> tuple[ReplicaPlan, ModelProfile]:
+        plan = plan_shared(
+            workers, model, most=asked.replicas, micro_batches=spec.batch.micro_batches,
             min_stages=asked.min_stages, max_stages=asked.max_stages,
-        )
-    )  # fmt: skip
-    places = shared_places(chosen, workers, model, most_held(record.spec))
+        )  # fmt: skip
+        return plan, model
+
+    chosen, model = await trio.to_thread.run_sync(lambda: in_memory(spec, planned, shared=True))
+    places = shared_places(chosen, workers, model, most_held(spec))
     told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
     reasons = tuple(stage.reason for stage in chosen.stages for _ in stage.peers)
     return Plan(record.run, record.term, 1, told, record.start), reasons

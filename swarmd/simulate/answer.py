@@ -15,7 +15,7 @@ from swarmd.scheduler.apart_plan import as_one, teams_of
 from swarmd.scheduler.bottleneck import Bottleneck, bottleneck, slowest_stage
 from swarmd.scheduler.nearness import RoundTrip
 from swarmd.scheduler.partition import partition
-from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, model_profile
+from swarmd.scheduler.profiles import ModelProfile, WorkerProfile, in_memory
 from swarmd.scheduler.replicas import plan_replicas
 from swarmd.scheduler.scenario import PlannedStage, pipeline_of
 from swarmd.scheduler.settling import Settled
@@ -55,8 +55,14 @@ def answer(job: JobFile, base: Path, described: DescribedPeers, *, replicas: boo
 
     settled = settled_for(job, spec_of(job, base), known, round_trip, described.efficiency)
     spec = settled.spec
-    model, workers = model_profile(spec), workers_of(known, job, spec, described.efficiency)
-    chosen = _replicas(workers, model, job, round_trip) if replicas else _chain(_teams(workers, spec), model, job)
+    workers = workers_of(known, job, spec, described.efficiency)
+
+    def choose(model: ModelProfile) -> tuple[Chosen, ModelProfile]:
+        if replicas:
+            return _replicas(workers, model, job, round_trip), model
+        return _chain(_teams(workers, spec), model, job), model
+
+    chosen, model = in_memory(spec, choose)
     pipeline = pipeline_of(
         chosen.stages,
         model,

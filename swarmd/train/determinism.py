@@ -19,7 +19,8 @@ def deterministic(spec: JobSpec) -> None:
 
 
 def set_numerics(threads: int) -> None:
-    """Thread count and arithmetic modes. Denormal numbers are kept, and float32 is never rounded to TF32."""
+    """Thread count and arithmetic modes. Denormal numbers are kept, float32 is never rounded to TF32, and sums
+    inside a bfloat16 product are float32."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     with contextlib.suppress(RuntimeError):  # can be set once in a process; no operation here uses them
@@ -29,5 +30,6 @@ def set_numerics(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(False)
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

@@ -22,6 +22,7 @@ from swarmd.train.model import PLAIN, Model
 from swarmd.train.shards import DTYPES
 from swarmd.train.subspace import without_subspace
 from swarmd.train.units import stage_units, unit_shapes
+from swarmd.train.working import working
 
 MODEL = "model.safetensors"
 SPEC = "spec.json"
@@ -87,7 +88,7 @@ def open_model(folder: Path) -> tuple[JobSpec, Model]:
         raise StateError(f"{folder / MODEL} does not fit {SPEC} beside it", hint="export the model again")
     # Copies: what a file was mapped to may lie anywhere, and alignment changes the bits of matrix products.
     units = {unit: {name: tensors[name].clone() for name in names} for unit, names in shapes.items()}
-    return spec, Model(sizes, units, PLAIN if spec.model.subspace else spec.wire)
+    return spec, Model(sizes, working(spec, units), PLAIN if spec.model.subspace else spec.wire)
 
 
 def evaluate_model(spec: JobSpec, model: Model, folder: Path) -> Evaluation:

@@ -27,7 +27,7 @@ class Lane:
         self._own = spec.batch.of_lane(number, spec.lanes)
         self._sums = sums_of(spec, units, device, number)
         self.weights = Versions(spec, units, version, device)
-        self.outer = Outer(spec, units) if spec.lanes > 1 else None
+        self._outer = Outer(spec, units if spec.lanes > 1 else {})
 
     def step(self, step: int, data: Batches) -> LaneStep:
         """Forward, backward and update. Raises RunFailed."""
@@ -42,12 +42,21 @@ class Lane:
         self._sums.clear()
         return math.fsum(losses), squares
 
+    def told(self, of: Round) -> bytes:
+        """What this lane tells the others in a round."""
+        return self._outer.told(of)
+
+    def use(self, of: Round, told: Sequence[bytes]) -> None:
+        """Move the weights by what all lanes told."""
+        self._outer.use(of, told)
+        self.weights.changed()
+
 
 class Averager:
-    """Brings each round to all lanes when it is used."""
+    """Brings each round to all lanes when it is used; there is none for one lane."""
 
-    def __init__(self, spec: JobSpec, outers: Sequence[Outer | None]) -> None:
-        self._spec, self._outers = spec, [each for each in outers if each is not None]
+    def __init__(self, spec: JobSpec, lanes: Sequence[Lane]) -> None:
+        self._spec, self._lanes = spec, lanes
         self._open: tuple[Round, list[bytes]] | None = None
 
     def stepped(self, step: int) -> None:
@@ -61,11 +70,11 @@ class Averager:
         self._open = None if began is None else (began, self._told(began))
 
     def _told(self, of: Round) -> list[bytes]:
-        return [each.told(of) for each in self._outers]
+        return [lane.told(of) for lane in self._lanes]
 
     def _use(self, of: Round, told: list[bytes]) -> None:
-        for each in self._outers:
-            each.use(of, told)
+        for lane in self._lanes:
+            lane.use(of, told)
 
 
 def copied(units: dict[str, Unit]) -> dict[str, Unit]:

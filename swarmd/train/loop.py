@@ -75,7 +75,7 @@ def train(
     units = open_units(spec, names, resume, blobs.get if blobs else None, place)
     start = 0 if resume is None else resume.step
     lanes = [Lane(spec, copied(units) if number else units, start, number, place) for number in range(spec.lanes)]
-    weights, optimizer, averager = lanes[0].weights, AdamW(spec), Averager(spec, [lane.outer for lane in lanes])
+    weights, optimizer, averager = lanes[0].weights, AdamW(spec), Averager(spec, lanes)
     rows: list[Row] = []
 
     def record(row: Row) -> None:

@@ -13,6 +13,9 @@ coefficients c_BTK, and adds to c.
 
 Attention is matrix products and a softmax over the whole T x T square. A fused kernel would need less memory,
 but which one torch picks, and how it splits its sums, depends on more than shapes; these products do not.
+
+A matrix product is computed in the type of its weights: float32, or bfloat16 (``swarmd.train.working``). Norms,
+softmax, rotations and what goes from block to block are float32 either way.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from torch import Tensor
 from swarmd.protocols.checkpoint import EMBED, HEAD, layer_unit
 from swarmd.protocols.spec import ModelSpec, WireSpec
 from swarmd.train.codecs import cross
+from swarmd.train.recompute import recomputed
 from swarmd.train.subspace import Subspace
 from swarmd.train.units import TABLE
 
@@ -49,25 +53,28 @@ class Model:
         weights: Mapping[str, Weights],
         wire: WireSpec = PLAIN,
         subspace: Subspace | None = None,
+        *,
+        recompute: bool = False,
     ) -> None:
         """``weights`` holds each unit's parameters by their full names, units in the order of the data.
 
         What passes one of the wire's boundaries between two units goes through its codecs, forward and back.
-        ``subspace`` is that of a spec in subspace form.
+        ``subspace`` is that of a spec in subspace form. With ``recompute`` a block keeps only what enters it.
         """
         self.spec = spec
         self.weights = weights
         self._subspace = subspace
         self._last = layer_unit(spec.num_hidden_layers - 1)
         self._wire = wire
+        self._recompute = recompute
         self._crossed = {layer_unit(layer) for layer in wire.boundaries} - set(list(weights)[:1])
         self.parameters = {name: tensor for unit in weights.values() for name, tensor in unit.items()}
 
     def __call__(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
         """Token ids [B, T] int64 if the first unit is the embedding, else hidden states [B, T, D] float32.
 
-        Gives hidden states, or logits [B, T, V] if the last unit is the head. In subspace form coefficients
-        [B, T, K] come and go instead of hidden states; if they come, ``ids`` are their tokens.
+        Gives hidden states, or logits [B, T, V] if the last unit is the head, float32 both. In subspace form
+        coefficients [B, T, K] come and go instead of hidden states; if they come, ``ids`` are their tokens.
         """
         for unit, weights in self.weights.items():
             if unit in self._crossed:
@@ -75,12 +82,13 @@ class Model:
             if unit == EMBED:
                 ids, x = x, F.embedding(x, weights[TABLE])
             elif unit == HEAD:
-                x = F.linear(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"])
+                x = _product(_norm(x, weights["model.norm.weight"], self.spec), weights["lm_head.weight"]).float()
             else:
-                x = self._block(unit, weights, x, ids)
+                run = partial(self._block, unit, ids)
+                x = recomputed(run, x, weights) if self._recompute else run(x, weights)
         return x
 
-    def _block(self, unit: str, weights: Weights, x: Tensor, ids: Tensor | None) -> Tensor:
+    def _block(self, unit: str, ids: Tensor | None, x: Tensor, weights: Weights) -> Tensor:
         lift: Lift = _as_it_is
         if self._subspace is not None and ids is not None:
             lift = partial(self._subspace.lift, ids=ids)
@@ -103,6 +111,8 @@ def block(x: Tensor, weights: Weights, at: str, spec: ModelSpec, lift: Lift = _a
 def attention(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
     """Causal grouped-query attention, [B, T, D] to [B, T, D], or to [B, T, K] in a narrow block."""
     batch, length, _ = x.shape
+    dtype = weights[f"{at}.q_proj.weight"].dtype
+    x = x.to(dtype)
     heads, keys, size = spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim
     groups = heads // keys
     cos, sin = rotary_table(spec, length, x.device)
@@ -110,18 +120,19 @@ def attention(x: Tensor, weights: Weights, at: str, spec: ModelSpec) -> Tensor:
     k = F.linear(x, weights[f"{at}.k_proj.weight"]).view(batch, length, keys, size)
     v = F.linear(x, weights[f"{at}.v_proj.weight"]).view(batch, length, keys, size)
     # The queries that share a key head lie one after another: one matrix product serves them all.
-    q = _rotate(q, cos, sin).view(batch, length, keys, groups, size).permute(0, 2, 3, 1, 4)
+    q = _rotate(q, cos, sin).to(dtype).view(batch, length, keys, groups, size).permute(0, 2, 3, 1, 4)
     q = q.reshape(batch * keys, groups * length, size)
-    k = _rotate(k, cos, sin).transpose(1, 2).reshape(batch * keys, length, size)
+    k = _rotate(k, cos, sin).to(dtype).transpose(1, 2).reshape(batch * keys, length, size)
     v = v.transpose(1, 2).reshape(batch * keys, length, size)
-    scores = torch.baddbmm(causal_mask(length, groups, x.device), q, k.transpose(1, 2), alpha=size**-0.5)
-    mixed = torch.softmax(scores, -1) @ v
+    scores = torch.baddbmm(causal_mask(length, groups, x.device, dtype), q, k.transpose(1, 2), alpha=size**-0.5)
+    mixed = torch.softmax(scores.float(), -1).to(dtype) @ v
     mixed = mixed.view(batch, keys, groups, length, size).permute(0, 3, 1, 2, 4).reshape(batch, length, -1)
     return F.linear(mixed, weights[f"{at}.o_proj.weight"])
 
 
 def swiglu(x: Tensor, weights: Weights, at: str) -> Tensor:
     """The gated feed-forward part of a block, [B, T, D] to [B, T, D], or to [B, T, K] in a narrow one."""
+    x = x.to(weights[f"{at}.gate_proj.weight"].dtype)
     gate, up = F.linear(x, weights[f"{at}.gate_proj.weight"]), F.linear(x, weights[f"{at}.up_proj.weight"])
     return F.linear(F.silu(gate) * up, weights[f"{at}.down_proj.weight"])
 
@@ -140,9 +151,13 @@ def rotary_table(spec: ModelSpec, length: int, device: torch.device) -> tuple[Te
 
 
 @lru_cache(maxsize=8)
-def causal_mask(length: int, groups: int, device: torch.device) -> Tensor:
+def causal_mask(length: int, groups: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Minus infinity where a query would see a later token, else 0: [G * T, T]."""
-    return torch.full((length, length), -torch.inf).triu(1).repeat(groups, 1).to(device)
+    return torch.full((length, length), -torch.inf).triu(1).repeat(groups, 1).to(device, dtype)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return F.linear(x.to(weight.dtype), weight)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ class Pace:
     deferral, and never for both.
     """
 
-    def __init__(self, *, stage: int, stages: int, most: int, credit: int, room: int) -> None:
-        """``most``: the micro-batches that can be held at all (``most_held``)."""
+    def __init__(self, *, stage: int, stages: int, most: int, credit: int, room: int, defers: bool = True) -> None:
+        """``most``: the micro-batches that can be held at all (``most_held``); ``defers``: whether backward splits."""
         room = max(room, credit)
         self._most = min(room, most)
-        self._most_deferred = min(room // 2, most) if stage else 0
+        self._most_deferred = min(room // 2, most) if stage and defers else 0
         self._last = stage == stages - 1
         self.credit = self._planned = min(credit, self._most)
         self.deferral = min(self._most_deferred, WEIGHTS_PER_STAGE * stage + 1)

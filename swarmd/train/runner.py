@@ -68,6 +68,7 @@ class StageRunner:
             most=most_held(spec),
             credit=load.credit,
             room=load.room,
+            defers=stage.splits,
         )
         self._refresh()
 

@@ -11,7 +11,7 @@ Weights that are no matrix of a product (norms, the embedding) get their gradien
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Deferred:
     """What the second part needs: the graph, and for each product its output's gradient."""
 
     _found: dict[str, Tensor]
-    _products: list[tuple[str, Tensor, GradientEdge, Tensor]]
+    _products: list[tuple[str, Tensor, GradientEdge, Tensor]] = field(default_factory=list)
 
     def gradients(self) -> dict[str, Tensor]:
         """Every weight's gradient by name; once."""
@@ -33,6 +33,14 @@ class Deferred:
             # One at a time: asked together, a product would also hand its gradient on to those before it.
             (self._found[name],) = torch.autograd.grad((product,), (weight,), (above,))
         return self._found
+
+
+def all_at_once(
+    left: Tensor, entered: Tensor, parameters: Mapping[str, Tensor], above: Tensor | None
+) -> tuple[Tensor, Deferred]:
+    """As ``input_first``, with nothing left to compute: for graphs whose products autograd does not see."""
+    *weights, first = torch.autograd.grad(left, [*parameters.values(), entered], above)
+    return first, Deferred(dict(zip(parameters, weights, strict=True)))
 
 
 def input_first(

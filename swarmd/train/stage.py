@@ -27,7 +27,7 @@ from swarmd.train.evaluate import Batches, Ids, loss_share, loss_sum, on_device
 from swarmd.train.model import Model
 from swarmd.train.outer import Outer
 from swarmd.train.parts import PartIn, part_slices
-from swarmd.train.split import Deferred, input_first
+from swarmd.train.split import Deferred, all_at_once, input_first
 from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
 from swarmd.train.versions import Versions
@@ -78,10 +78,12 @@ class Stage:
         checkpoint: Checkpoint | None = None,
         read: Read | None = None,
         lane: int = 0,
+        recompute: bool = False,
     ) -> None:
         """``data`` is for the first and the last stage; ``read`` gives the blobs of a checkpoint.
 
-        ``lane``: which of the replicas that train apart.
+        ``lane``: which of the replicas that train apart. With ``recompute`` a layer keeps its input alone for the
+        backward pass, and no weight gradient is put off.
         """
         layers = spec.model.num_hidden_layers
         if not 0 <= first < end <= layers:
@@ -95,7 +97,9 @@ class Stage:
         self._crossing = Crossing(spec, self._device)
         names = stage_units(spec.model, first, end)
         units = open_units(spec, names, checkpoint, read, self._device)
-        self._weights = Versions(spec, units, checkpoint.step if checkpoint else 0, self._device)
+        version = checkpoint.step if checkpoint else 0
+        self._weights = Versions(spec, units, version, self._device, recompute=recompute)
+        self.splits = not (self.first or recompute)
         self._sums = sums_of(spec, names, self._device, lane)
         self._own = spec.batch.of_lane(lane, spec.lanes)
         self._outer = Outer(spec, units) if spec.lanes > 1 else None
@@ -117,7 +121,7 @@ class Stage:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """Every weight here at its newest version, by Hugging Face name."""
-        return self._weights.newest.parameters
+        return {name: weight for unit in self.units.values() for name, weight in unit.weights.items()}
 
     @property
     def held(self) -> int:
@@ -157,7 +161,8 @@ class Stage:
         graph = self._graphs.pop((step, micro_batch))
         parameters = graph.model.parameters
         if split and not self.first:
-            entered, self._deferred[micro_batch] = input_first(graph.left, graph.entered, parameters, above)
+            part = input_first if self.splits else all_at_once
+            entered, self._deferred[micro_batch] = part(graph.left, graph.entered, parameters, above)
             return self._crossing.back(entered)
         wanted = list(parameters.values()) + ([] if self.first else [graph.entered])
         found = torch.autograd.grad(graph.left, wanted, above)
@@ -192,6 +197,7 @@ class Stage:
     def use(self, of: Round, told: Sequence[bytes | bytearray]) -> None:
         """Move the weights by what all replicas told, in their order."""
         self._averaged().use(of, told)
+        self._weights.changed()
 
     def loss_of(self, step: int, micro_batch: int) -> float:
         """The loss of a micro-batch that was counted here, as a share of its step's mean; 0 but at the last stage."""

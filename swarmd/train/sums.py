@@ -98,7 +98,7 @@ class ExactSums:
         extremes: list[Tensor] = []
         for name, total in self._totals.items():
             # In float32: the product is exact, and every integer that rounding can give is a float32.
-            units = (gradients[name].to(self._device) * GRID).round_()
+            units = (gradients[name].to(self._device, torch.float32) * GRID).round_()
             extremes += torch.aminmax(units)
             total.add_(units)
         self._check(step, micro_batch, torch.stack(extremes).abs_().tolist())

@@ -18,6 +18,7 @@ from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
 from swarmd.train.subspace import open_subspace
 from swarmd.train.sums import Sums
+from swarmd.train.working import refresh, working
 
 
 class Versions:
@@ -27,10 +28,12 @@ class Versions:
     step is stale: only checkpoints of the run's own schedule can be gone on from.
     """
 
-    def __init__(self, spec: JobSpec, units: dict[str, Unit], version: int, device: torch.device) -> None:
+    def __init__(
+        self, spec: JobSpec, units: dict[str, Unit], version: int, device: torch.device, *, recompute: bool = False
+    ) -> None:
         if spec.schedule.stale(version + 1):
             raise ProtocolViolation(f"step {version + 1} needs weights that a checkpoint of step {version} lacks")
-        self._spec, self._optimizer = spec, AdamW(spec)
+        self._spec, self._optimizer, self._recompute = spec, AdamW(spec), recompute
         self._subspace = open_subspace(spec, device)
         self.version = version
         self.units = units
@@ -51,7 +54,13 @@ class Versions:
         if self._spec.schedule.stale(step + 1):
             self._keep()
         self.version = step
-        return [(name, self._optimizer.update(step, unit, sums)) for name, unit in self.units.items()]
+        squares = [(name, self._optimizer.update(step, unit, sums)) for name, unit in self.units.items()]
+        self.changed()
+        return squares
+
+    def changed(self) -> None:
+        """The newest weights were written to: copies of them follow."""
+        refresh(self.newest.weights, self.units)
 
     def _keep(self) -> None:
         """Leave the newest weights to step ``version + 2``, and go on in the other tensors."""
@@ -66,7 +75,8 @@ class Versions:
 
     def _model(self) -> Model:
         weights = {name: unit.weights for name, unit in self.units.items()}
-        return Model(self._spec.model, weights, self._spec.wire, self._subspace)
+        used = working(self._spec, weights)
+        return Model(self._spec.model, used, self._spec.wire, self._subspace, recompute=self._recompute)
 
 
 def _copy(unit: Unit) -> Unit:

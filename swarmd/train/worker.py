@@ -40,6 +40,7 @@ from swarmd.compute.messages import (
     Time,
     Timed,
 )
+from swarmd.gpu.devices import resolve
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
 from swarmd.protocols.spec import parse_spec
@@ -53,6 +54,7 @@ from swarmd.train.framing import Framing, bytes_of
 from swarmd.train.heap import keep_freed_memory
 from swarmd.train.loading import flow_of
 from swarmd.train.outbox import Notice
+from swarmd.train.room import with_what_there_is
 from swarmd.train.runner import StageRunner
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
@@ -157,17 +159,19 @@ class Worker:
         """Build the stage from seeded weights or a checkpoint."""
         spec = parse_spec(load.spec)
         deterministic(spec)
+        load, thrift = with_what_there_is(load, spec, resolve(self.device))
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
         lane = load.around.column if spec.lanes > 1 else 0
         stage = Stage(
-            spec, load.first, load.end, data, device=self.device, checkpoint=start, read=self.blobs.get, lane=lane
-        )
+            spec, load.first, load.end, data,
+            device=self.device, checkpoint=start, read=self.blobs.get, lane=lane, recompute=load.recompute,
+        )  # fmt: skip
         flow = flow_of(load, spec, stage.version)
         self.framing = Framing(load, spec)
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
-        self.channel.send(Loaded(stage.version))
+        self.channel.send(Loaded(stage.version, thrift))
 
     def train(self, runner: StageRunner) -> None:
         """Take frames and turn until the last step is done."""

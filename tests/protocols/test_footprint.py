@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarmd.protocols.footprint import boundary_bytes, most_held, parameter_count, stage_memory
+from swarmd.protocols.footprint import boundary_bytes, layer_activations, most_held, parameter_count, stage_memory
 from swarmd.protocols.spec import ModelSpec, NumericsSpec
 from tests.protocols.specs import SPEC
 
@@ -43,9 +43,28 @@ def test_memory_grows_with_micro_batches_held_and_layers() -> None:
     assert stage_memory(spec, 4, 6, 1) > stage_memory(spec, 2, 4, 1)
 
 
+def test_with_recompute_a_micro_batch_keeps_the_inputs_of_layers() -> None:
+    spec = replace(SPEC, model=replace(SPEC.model, num_hidden_layers=6))
+    edge = boundary_bytes(spec.model, spec.batch)
+    one, two, five = (stage_memory(spec, 2, 5, held, recompute=True) for held in (1, 2, 5))
+    assert two - one == (3 + 2) * edge
+    assert five - one == 4 * (two - one)
+    assert two < stage_memory(spec, 2, 5, 2)
+
+
 def test_exact_sums_cost_four_bytes_a_parameter_more() -> None:
     ordered = replace(SPEC, numerics=NumericsSpec(sum="ordered"))
     assert stage_memory(SPEC, 0, 2, 1) - stage_memory(ordered, 0, 2, 1) == 4 * parameter_count(SPEC.model)
+
+
+def test_bfloat16_halves_most_activations_and_copies_each_weight_once_a_version() -> None:
+    half = replace(SPEC, numerics=NumericsSpec(dtype="bfloat16"))
+    assert 0.5 < layer_activations(half) / layer_activations(SPEC) < 0.75
+    stale = replace(SPEC.schedule, async_after=1)
+    for schedule, copies in ((SPEC.schedule, 1), (stale, 2)):
+        full, less = (replace(spec, schedule=schedule) for spec in (SPEC, half))
+        added = copies * 2 * parameter_count(SPEC.model) - 2 * (layer_activations(full) - layer_activations(less))
+        assert stage_memory(less, 0, 2, 1) - stage_memory(full, 0, 2, 1) == added
 
 
 def test_in_subspace_form_every_stage_holds_the_token_table() -> None:

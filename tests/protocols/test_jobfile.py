@@ -99,7 +99,7 @@ windows = 6
 [checkpoint]
 every = 25
 [numerics]
-dtype = "float32"
+dtype = "bfloat16"
 sum = "ordered"
 threads = 2
 [wire]
@@ -147,7 +147,7 @@ def test_every_setting_is_taken() -> None:
         clip="0.5",
     )
     assert job.schedule == ScheduleSpec(steps=50, eval_every=10, eval_windows=6, checkpoint_every=25)
-    assert job.numerics == NumericsSpec(sum="ordered", threads=2)
+    assert job.numerics == NumericsSpec(dtype="bfloat16", sum="ordered", threads=2)
     assert job.wire == WireTable(codec="int8/int4", boundaries=(1,))
     assert job.wire.resolved(2) == WireSpec(forward="int8", backward="int4", boundaries=(1,))
     assert job.run == RunTable(min_stages=1, max_stages=2)

@@ -19,6 +19,7 @@ from swarmd.protocols.statements import RunStatement, StageAssignment
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.hosting import decide, make_room
 from swarmd.runs.leases import Room
+from swarmd.scheduler.fitting import Fit
 from tests.protocols.specs import SPEC
 from tests.runs.nodes import open_swarm
 
@@ -106,26 +107,35 @@ class TestRoom:
 
     LONG = replace(SPEC, batch=replace(SPEC.batch, micro_batches=16))
 
-    def room(self, deps: RunDeps, index: int, memory: int = 0) -> int:
+    def fit(self, deps: RunDeps, index: int, memory: int = 0) -> Fit:
         stage = StageAssignment(deps.identity.peer, 1, 2, 2, ())
         short = deps.device.memory_limit() - memory if memory else 0
         with (
             deps.leases.hold(RunId("f" * 64), STRANGER, 1, Room(short, 0)),
             deps.leases.hold(RunId("e" * 64), STRANGER, 1, Room(0, 0)) as lease,
         ):
-            room = make_room(deps, lease, self.LONG, stage, index)
-            assert lease.room.memory == self.needed(room)
-            return room
+            fit = make_room(deps, lease, self.LONG, stage, index)
+            assert lease.room.memory == fit.needed == self.needed(fit.room, recompute=fit.recompute)
+            return fit
 
-    def needed(self, held: int) -> int:
-        return stage_memory(self.LONG, 1, 2, held) + layout_of(self.LONG).frame_bytes
+    def needed(self, held: int, *, recompute: bool = False) -> int:
+        return stage_memory(self.LONG, 1, 2, held, recompute=recompute) + layout_of(self.LONG).frame_bytes
 
     async def test_the_first_gets_twice_its_credit_and_others_what_a_deferral_needs(self, deps: RunDeps) -> None:
-        assert [self.room(deps, index) for index in range(3)] == [4, 10, 16]
+        assert [self.fit(deps, index).room for index in range(3)] == [4, 10, 16]
 
     async def test_it_takes_no_more_than_is_free(self, deps: RunDeps) -> None:
-        assert self.room(deps, 2, self.needed(3) + 1) == 3
+        assert self.fit(deps, 2, self.needed(3) + 1).room == 3
 
-    async def test_without_room_for_the_credit_the_stage_is_refused(self, deps: RunDeps) -> None:
-        with pytest.raises(Refused, match="of memory"):
-            self.room(deps, 2, self.needed(2) - 1)
+    async def test_without_room_for_the_credit_activations_are_computed_twice_and_it_is_said(
+        self, deps: RunDeps
+    ) -> None:
+        fit = self.fit(deps, 2, self.needed(2) - 1)
+        assert (fit.credit, fit.recompute) == (2, True)
+        assert "it computes activations twice" in deps.events.recent(1)[0].text
+
+    async def test_without_room_for_one_micro_batch_the_stage_is_refused(self, deps: RunDeps) -> None:
+        with pytest.raises(
+            Refused, match=r"need [\d,]+ bytes of memory for one micro-batch at a time, and [\d,]+ bytes"
+        ):
+            self.fit(deps, 2, self.needed(1) - 1)

@@ -16,7 +16,7 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.planning import make_plan, worker_profile
 from swarmd.runs.record import RunRecord
-from swarmd.scheduler.profiles import Place, WorkerProfile, model_profile
+from swarmd.scheduler.profiles import ModelProfile, Place, WorkerProfile, in_memory, model_profile
 from tests.protocols.keys import advert
 from tests.runs.nodes import open_swarm
 from tests.runs.values import FOUR_LAYERS, A, B, profile, record_of
@@ -60,6 +60,24 @@ def test_a_probe_is_taken_in_seconds() -> None:
 @pytest.mark.parametrize("spec", [FOUR_LAYERS, STALE, NARROW], ids=["flow-sync", "flow-async", "subspace"])
 def test_a_stage_that_the_planner_lets_fit_fits(spec: JobSpec, place: Place, first: int, end: int) -> None:
     assert model_profile(spec).memory(end - first, place) >= stage_memory(spec, first, end, most_held(spec))
+    least = model_profile(spec, least=True).memory(end - first, place)
+    assert least >= stage_memory(spec, first, end, 1, recompute=True)
+    assert least < stage_memory(spec, first, end, most_held(spec))
+
+
+def test_where_not_all_micro_batches_fit_stages_that_make_do_with_less_are_planned() -> None:
+    def plan(model: ModelProfile) -> int:
+        if (needed := model.memory(2, Place.FIRST)) > enough:
+            raise RunFailed("too little memory")
+        return needed
+
+    enough = 1 << 40
+    most = in_memory(FOUR_LAYERS, plan)
+    enough = most - 1
+    assert in_memory(FOUR_LAYERS, plan) < most
+    enough = 1
+    with pytest.raises(RunFailed, match="too little"):
+        in_memory(FOUR_LAYERS, plan)
 
 
 def test_in_subspace_form_the_planner_reckons_with_coefficients_and_ids() -> None:

@@ -13,7 +13,7 @@ from swarmd.compute.messages import Scored, Stepped, Stored
 from swarmd.protocols.checkpoint import Checkpoint
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.rounds import Round, over_lanes, round_of
-from swarmd.protocols.spec import AveragingSpec, JobSpec
+from swarmd.protocols.spec import AveragingSpec, JobSpec, NumericsSpec
 from swarmd.train.checkpoint import open_units, store_units
 from swarmd.train.data import TokenData
 from swarmd.train.loop import EvalRow, StepRow, train
@@ -29,6 +29,7 @@ STEPS = 8
 def apart(folder: Path, blobs: BlobStore, **averaging: object) -> JobSpec:
     """Eight steps, a checkpoint after four, and rounds of some units between."""
     made = small_spec(folder, blobs)
+    made = replace(made, numerics=NumericsSpec(dtype=averaging.pop("dtype", "float32")))
     schedule = replace(made.schedule, steps=STEPS, checkpoint_every=4)
     averaged = AveragingSpec(**{"replicas": 2, "every": 3, **averaging})
     return replace(made, schedule=schedule, batch=replace(made.batch, micro_batches=4), averaging=averaged)
@@ -44,6 +45,7 @@ CASES = [
     {"codec": "raw"},
     {"codec": "int4", "rate": "0.7", "momentum": "0.9"},
     {"replicas": 4, "every": 2},
+    {"dtype": "bfloat16"},
 ]
 
 

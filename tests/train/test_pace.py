@@ -33,6 +33,10 @@ def test_it_begins_with_the_plans_credit_and_a_deferral_for_a_fast_link():
     assert (pace().credit, pace().deferral) == (2, 4)
 
 
+def test_what_cannot_be_split_is_not_put_off():
+    assert Pace(stage=1, stages=3, most=16, credit=2, room=12, defers=False).deferral == 0
+
+
 def test_the_credit_follows_the_micro_batch_that_met_no_queue():
     paced = pace()
     one_step(paced, away=9.0)
