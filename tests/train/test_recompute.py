@@ -82,7 +82,7 @@ class TestWhatThereIs:
         return with_what_there_is(wanted, run.spec, torch.device("cpu"))
 
     def needed(self, run, held, *, recompute=False):
-        return stage_memory(run.spec, 0, 3, held, recompute=recompute) + room.layout_of(run.spec).total_bytes
+        return stage_memory(run.spec, 0, 3, held, recompute=recompute) + room.layout_of(run.spec).frame_bytes
 
     def test_enough_changes_nothing(self, tiny_run, monkeypatch):
         found, thrift = self.asked(tiny_run, monkeypatch, 1 << 40)
