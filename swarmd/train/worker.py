@@ -53,8 +53,9 @@ from swarmd.protocols.tensors import (
 from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
 from swarmd.train.heap import keep_freed_memory
-from swarmd.train.room import with_what_there_is
+from swarmd.train.room import planned, with_what_there_is
 from swarmd.train.runner import StageRunner, flow_of
+from swarmd.train.shortage import failure, is_shortage
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
 
@@ -97,9 +98,12 @@ class Worker:
             self.checkpoints.release()
         elif isinstance(message, Arrived):
             header = message.header
-            tensor = wire_empty(header.codec, header.shape)
-            _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-            self.inbox.put((header, tensor, time.perf_counter()))
+            try:
+                tensor = wire_empty(header.codec, header.shape)
+                _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+                self.inbox.put((header, tensor, time.perf_counter()))
+            except (RuntimeError, MemoryError) as error:  # for the main thread to tell
+                self.inbox.put(error)
             self.read_slots[header.key.direction == Direction.BACKWARD].give(message.slot)
         else:
             self.inbox.put(message)
@@ -116,7 +120,19 @@ class Worker:
         except SwarmdError as error:
             self.channel.send(Broken(error.code, error.message))
         except (RuntimeError, MemoryError) as error:  # torch's word for CUDA errors and lack of memory
-            self.channel.send(Broken("compute", f"{type(error).__name__}: {error}"[:500]))
+            self.channel.send(self._broken(error))
+
+    def _broken(self, error: RuntimeError | MemoryError) -> Broken:
+        """A failed operation in words. What ran out of memory gives up its stage, and with it the memory."""
+        if not is_shortage(error):
+            return Broken("compute", f"{type(error).__name__}: {error}"[:500])
+        self.runner = None
+        what, numbers = "timing", ""
+        if self.load is not None and self.spec is not None:
+            what = f"the stage of layers {self.load.first} to {self.load.end - 1}"
+            numbers = planned(self.load, self.spec, resolve(self.device))
+        told = failure(error, what=what, numbers=numbers)
+        return Broken(told.code, told.message)
 
     def take(self, message: object) -> None:
         """Act on one message; ``Start`` trains until the end."""
@@ -129,6 +145,10 @@ class Worker:
                 self.train(self.runner)
             case (FrameHeader() as header, Tensor() as tensor, float() as at) if self.runner is not None:
                 self.runner.arrived(header, tensor, at)
+            case (FrameHeader(), Tensor(), float()) if self.load is not None:
+                pass  # its stage ran out of memory, and the daemon knows
+            case RuntimeError() | MemoryError():
+                raise message
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
@@ -137,6 +157,7 @@ class Worker:
         spec = parse_spec(load.spec)
         deterministic(spec)
         load, thrift = with_what_there_is(load, spec, resolve(self.device))
+        self.load, self.spec = load, spec
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
@@ -145,7 +166,6 @@ class Worker:
             device=self.device, checkpoint=start, read=self.blobs.get, recompute=load.recompute,
         )  # fmt: skip
         flow = flow_of(load, spec, stage.version)
-        self.load, self.spec = load, spec
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
         self.channel.send(Loaded(stage.version, thrift))
 
