@@ -15,12 +15,13 @@ from typing import Any
 
 from swarmd.blobs import BlobStore
 from swarmd.protocols.checkpoint import parse_checkpoint
-from swarmd.protocols.errors import NotFound, StateError, SwarmdError, UsageError
+from swarmd.protocols.errors import NotFound, SwarmdError, UsageError
 from swarmd.protocols.ids import BlobHash
 from swarmd.protocols.spec import MAX_SPEC_BYTES, JobSpec, parse_spec
 from swarmd.scheduler.batching import batch_words
 from swarmd.scheduler.wires import wire_words
 from swarmd.train.heap import keep_freed_memory
+from swarmd.train.shortage import failure
 
 Answer = dict[str, Any]
 
@@ -184,7 +185,7 @@ def main(arguments: list[str]) -> int:
     except SwarmdError as error:
         return _fail(error, args.json)
     except (RuntimeError, MemoryError, OSError) as error:  # torch's words for a device that failed
-        return _fail(StateError(f"{type(error).__name__}: {str(error)[:500]}"), args.json)
+        return _fail(failure(error, what="the command"), args.json)
     except KeyboardInterrupt:
         return 130
     print(json.dumps(_finite(answer)) if args.json else _words(answer))

@@ -16,20 +16,20 @@ class Framing:
     """Headers for one place of one plan."""
 
     def __init__(self, load: Load, spec: JobSpec) -> None:
-        self._load, self._spec = load, spec
+        self.load, self.spec = load, spec
 
     def boundary(self, direction: Direction, step: int, index: int, version: int, payload: memoryview) -> FrameHeader:
         """For a boundary tensor, made with the weights of ``version``."""
-        load = self._load
+        load = self.load
         boundary = load.first if direction == Direction.BACKWARD else load.end
         key = FrameKey(load.run, load.term, step, index, boundary, int(direction))
-        codec, shape = frame_codec(self._spec, direction), boundary_shape(self._spec)
+        codec, shape = frame_codec(self.spec, direction), boundary_shape(self.spec)
         root = tile_root(payload, shape, "float32", codec)
         return FrameHeader(FRAME_VERSION, key, load.plan, version, codec, "float32", shape, root)
 
     def among_replicas(self, notice: Notice, payload: memoryview) -> FrameHeader:
         """For a frame to another replica of the stage."""
-        load = self._load
+        load = self.load
         key = FrameKey(load.run, load.term, notice.step, notice.index, load.first, int(notice.direction))
         dtype = "uint8" if notice.direction == Direction.TOLD else "float64"
         shape = (len(payload) // ITEM_BYTES[dtype],)

@@ -7,6 +7,7 @@ process that computes can see.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -25,13 +26,7 @@ def with_what_there_is(load: Load, spec: JobSpec, device: torch.device) -> tuple
 
     Raises OutOfMemory when not even one micro-batch at a time fits.
     """
-    layout, several = layout_of(spec), bool(load.around.others)
-
-    def needs(held: int, recompute: bool) -> int:
-        shared = several and spec.lanes == 1
-        memory = stage_memory(spec, load.first, load.end, held, recompute=recompute, shared=shared)
-        return memory + (layout.total_bytes if several else layout.frame_bytes)
-
+    needs = partial(_needs, load, spec)
     free, room = free_memory(device), max(load.room, load.credit)
     fit = fitted(needs, credit=load.credit, room=room, free=free, recompute=load.recompute)
     if fit is None:
@@ -42,3 +37,16 @@ def with_what_there_is(load: Load, spec: JobSpec, device: torch.device) -> tuple
         )
     words = thrift(fit, credit=load.credit, free=free, recompute=load.recompute)
     return replace(load, credit=fit.credit, room=fit.room, recompute=fit.recompute), words
+
+
+def planned(load: Load, spec: JobSpec, device: torch.device) -> str:
+    """What was planned for a stage, and what is free, in words."""
+    needed = _needs(load, spec, max(load.room, load.credit), load.recompute)
+    return f"{size(needed)} were planned for it, {size(free_memory(device))} are free on {device}"
+
+
+def _needs(load: Load, spec: JobSpec, held: int, recompute: bool) -> int:
+    layout, several = layout_of(spec), bool(load.around.others)
+    shared = several and spec.lanes == 1
+    memory = stage_memory(spec, load.first, load.end, held, recompute=recompute, shared=shared)
+    return memory + (layout.total_bytes if several else layout.frame_bytes)

@@ -54,8 +54,9 @@ from swarmd.train.framing import Framing, bytes_of
 from swarmd.train.heap import keep_freed_memory
 from swarmd.train.loading import flow_of
 from swarmd.train.outbox import Notice
-from swarmd.train.room import with_what_there_is
+from swarmd.train.room import planned, with_what_there_is
 from swarmd.train.runner import StageRunner
+from swarmd.train.shortage import failure, is_shortage
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.timing import time_micro_batch
 
@@ -105,9 +106,12 @@ class Worker:
             self.checkpoints.release()
         elif isinstance(message, Arrived) and message.header.key.direction < Direction.COUNTED:
             header = message.header
-            tensor = wire_empty(header.codec, header.shape)
-            bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
-            self.inbox.put((header, tensor, message.sender, time.perf_counter()))
+            try:
+                tensor = wire_empty(header.codec, header.shape)
+                bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+                self.inbox.put((header, tensor, message.sender, time.perf_counter()))
+            except (RuntimeError, MemoryError) as error:  # for the main thread to tell
+                self.inbox.put(error)
             self.give_back(message.slot)
         else:
             self.inbox.put(message)
@@ -134,7 +138,20 @@ class Worker:
         except SwarmdError as error:
             self.channel.send(Broken(error.code, error.message))
         except (RuntimeError, MemoryError) as error:  # torch's word for CUDA errors and lack of memory
-            self.channel.send(Broken("compute", f"{type(error).__name__}: {error}"[:500]))
+            self.channel.send(self._broken(error))
+
+    def _broken(self, error: RuntimeError | MemoryError) -> Broken:
+        """A failed operation in words. What ran out of memory gives up its stage, and with it the memory."""
+        if not is_shortage(error):
+            return Broken("compute", f"{type(error).__name__}: {error}"[:500])
+        self.runner = None
+        what, numbers = "timing", ""
+        if self.framing is not None:
+            load, spec = self.framing.load, self.framing.spec
+            what = f"the stage of layers {load.first} to {load.end - 1}"
+            numbers = planned(load, spec, resolve(self.device))
+        told = failure(error, what=what, numbers=numbers)
+        return Broken(told.code, told.message)
 
     def take(self, message: object) -> None:
         """Act on one message; ``Start`` trains until the end."""
@@ -150,8 +167,12 @@ class Worker:
             case Arrived(header, slot, sender) if self.runner:
                 values = self.memory.slot(slot, header.payload_bytes)
                 self.runner.noticed(header, values, sender, lambda: self.give_back(slot))
+            case (FrameHeader(), *_) | Arrived() if self.framing is not None:
+                pass  # its stage ran out of memory, and the daemon knows
             case _Room(slot):
                 self.to_replicas.append(slot)
+            case RuntimeError() | MemoryError():
+                raise message
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
@@ -160,6 +181,7 @@ class Worker:
         spec = parse_spec(load.spec)
         deterministic(spec)
         load, thrift = with_what_there_is(load, spec, resolve(self.device))
+        self.framing = Framing(load, spec)
         ends = load.first == 0 or load.end == spec.model.num_hidden_layers
         data = TokenData(spec, self.blobs.get) if ends else None
         start = None if load.checkpoint is None else parse_checkpoint(self.blobs.get(load.checkpoint))
@@ -169,7 +191,6 @@ class Worker:
             device=self.device, checkpoint=start, read=self.blobs.get, lane=lane, recompute=load.recompute,
         )  # fmt: skip
         flow = flow_of(load, spec, stage.version)
-        self.framing = Framing(load, spec)
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
         self.channel.send(Loaded(stage.version, thrift))
 
