@@ -3,8 +3,8 @@
     python -m benchmarks.homelinks [--json] [--short] [--stages N] [--up MBIT] [--down MBIT] [--round-trip MS] ...
 
 Root is needed, for the network namespaces. In each round every contender starts anew, warms up, and is timed over some
-whole steps: as many plain loops at once as there are stages, outside the lab, over one step each; a swarm for each wire of
-``--wires``; gloo's 1F1B with float32 and with bfloat16 between its stages. The bound of a wire is the lower of
+whole steps: as many plain loops at once as there are stages, outside the lab, over one step each; a swarm for each wire
+of ``--wires``; gloo's 1F1B with float32 and with bfloat16 between its stages. The bound of a wire is the lower of
 the plain loops' rate and of what the busiest uplink or downlink can carry.
 """
 
