@@ -33,7 +33,8 @@ TOKENS = 128
 
 def numerics_class(device: torch.device) -> str:
     """Build, instruction set, attention, denormal mode, fingerprint. Sets this process to one thread."""
-    parts = (f"torch-{torch.__version__}", _instructions(device), "math-attention", "denormals-kept")
+    update = ("fused-adamw",) if device.type == "cuda" else ()
+    parts = (f"torch-{torch.__version__}", _instructions(device), "math-attention", "denormals-kept", *update)
     return "/".join(("native", *parts, f"bits-{fingerprint(device)}"))
 
 
