@@ -13,15 +13,17 @@ import queue
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from swarmd.blobs import BlobStore
 from swarmd.compute.channel import Channel
 from swarmd.compute.layout import SlotLayout
-from swarmd.compute.memory import SlotMemory, SlotPool, SlotReturns
+from swarmd.compute.memory import SlotMemory, SlotReturns
 from swarmd.compute.messages import (
     FROM_WORKER,
     TO_WORKER,
@@ -31,7 +33,6 @@ from swarmd.compute.messages import (
     Kept,
     Load,
     Loaded,
-    Outgoing,
     Sent,
     Start,
     Taken,
@@ -39,27 +40,24 @@ from swarmd.compute.messages import (
     Timed,
 )
 from swarmd.gpu.devices import resolve
-from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
 from swarmd.protocols.spec import JobSpec, parse_spec
 from swarmd.protocols.tensors import (
-    FRAME_VERSION,
     Direction,
     FrameHeader,
-    FrameKey,
-    tile_root,
 )
-from swarmd.train.codecs import wire_empty
 from swarmd.train.data import TokenData
 from swarmd.train.heap import keep_freed_memory
+from swarmd.train.departures import Departures
 from swarmd.train.room import planned, with_what_there_is
 from swarmd.train.runner import StageRunner, flow_of
+from swarmd.train.sending import SEND_PATIENCE_SECONDS, Frame, Sender, bytes_of
 from swarmd.train.shortage import failure, is_shortage
 from swarmd.train.stage import Stage, deterministic
+from swarmd.train.staging import Direct, Staging
 from swarmd.train.timing import time_micro_batch
 
-SEND_PATIENCE_SECONDS = 120.0
 CHECKPOINTS_AHEAD = 2
 """Written and not taken over yet: small stages make checkpoints faster than a disk deletes old ones."""
 
@@ -74,9 +72,11 @@ class Worker:
     def __init__(self, channel: Channel, memory: SlotMemory, layout: SlotLayout, blobs: BlobStore, device: str) -> None:
         self.channel, self.memory, self.blobs, self.device = channel, memory, blobs, device
         self.inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.free = SlotPool(layout.outgoing)
+        self.sender = Sender(channel, memory, layout.outgoing)
         self.read_slots = tuple(SlotReturns(lambda slots: channel.send(Taken(slots))) for _ in ("previous", "next"))
         self.checkpoints = threading.Semaphore(CHECKPOINTS_AHEAD)
+        self.staging: Staging = Direct(torch.device("cpu"))
+        self.departures = Departures(self.inbox.put)
         self.load: Load | None = None
         self.spec: JobSpec | None = None
         self.runner: StageRunner | None = None
@@ -93,14 +93,14 @@ class Worker:
     def _sort(self, message: object) -> None:
         if isinstance(message, Sent):
             for slot in message.slots:
-                self.free.give(slot)
+                self.sender.free.give(slot)
         elif isinstance(message, Kept):
             self.checkpoints.release()
         elif isinstance(message, Arrived):
             header = message.header
             try:
-                tensor = wire_empty(header.codec, header.shape)
-                _bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
+                tensor = self.staging.room(header.codec, header.shape)
+                bytes_of(tensor)[:] = self.memory.slot(message.slot, header.payload_bytes)
                 self.inbox.put((header, tensor, time.perf_counter()))
             except (RuntimeError, MemoryError) as error:  # for the main thread to tell
                 self.inbox.put(error)
@@ -110,7 +110,7 @@ class Worker:
 
     def run(self) -> None:
         """The main thread: until the daemon is gone."""
-        with suppress(_DaemonGone, BrokenPipeError, ConnectionError):
+        with suppress(_DaemonGone, BrokenPipeError, ConnectionError), closing(self.departures):
             while True:
                 self._one(self.inbox.get())
 
@@ -147,8 +147,8 @@ class Worker:
                 self.runner.arrived(header, tensor, at)
             case (FrameHeader(), Tensor(), float()) if self.load is not None:
                 pass  # its stage ran out of memory, and the daemon knows
-            case RuntimeError() | MemoryError():
-                raise message
+            case Exception():
+                raise message  # of another thread
             case _:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
@@ -167,6 +167,9 @@ class Worker:
         )  # fmt: skip
         flow = flow_of(load, spec, stage.version)
         self.runner = StageRunner(load, spec, stage, flow, self.blobs)
+        self.staging = stage.staging
+        if self.staging.overlaps:
+            self.departures.thread()
         self.channel.send(Loaded(stage.version, thrift))
 
     def train(self, runner: StageRunner) -> None:
@@ -176,26 +179,19 @@ class Worker:
                 self._next(self.inbox.get())
             if not runner.turn(self) and not runner.done:
                 self._next(self.inbox.get())
-        self.channel.send(Done(runner.version))
+        self.report(Done(runner.version))
 
     def tensor(self, direction: Direction, step: int, index: int, weight_version: int, tensor: Tensor) -> None:
-        """Put a boundary tensor into a free slot and have it sent (``Outlet``)."""
+        """Have a boundary tensor sent (``Outlet``)."""
         assert self.load is not None
         assert self.spec is not None
-        to_next = direction != Direction.BACKWARD
-        boundary = self.load.end if to_next else self.load.first
-        slot = self._slot()
-        view = self.memory.slot(slot, tensor.nbytes)
-        view[:] = _bytes_of(tensor)
-        shape, codec = boundary_shape(self.spec), frame_codec(self.spec, direction)
-        key = FrameKey(self.load.run, self.load.term, step, index, boundary, int(direction))
-        root = tile_root(view, shape, "float32", codec)
-        header = FrameHeader(FRAME_VERSION, key, self.load.plan, weight_version, codec, "float32", shape, root)
-        self.channel.send(Outgoing(header, slot, to_next))
+        leaving = self.staging.take(tensor)
+        frame = Frame(self.load, self.spec, direction, step, index, weight_version, leaving)
+        self.departures.put(partial(self.sender.send, frame))
 
     def report(self, message: object) -> None:
-        """Tell the daemon (``Outlet``)."""
-        self.channel.send(message)
+        """Tell the daemon, after what was sent before (``Outlet``)."""
+        self.departures.put(partial(self.channel.send, message))
 
     def make_room(self) -> None:
         """Wait until fewer than CHECKPOINTS_AHEAD are not taken over (``Outlet``). Raises TimedOut."""
@@ -206,16 +202,6 @@ class Worker:
         if message is None:
             raise _DaemonGone
         self.take(message)
-
-    def _slot(self) -> int:
-        try:
-            return self.free.take(SEND_PATIENCE_SECONDS)
-        except queue.Empty:
-            raise TimedOut(f"no frame could be sent for {SEND_PATIENCE_SECONDS:.0f} s") from None
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return tensor.detach().contiguous().numpy().data.cast("B")
 
 
 def main() -> None:
