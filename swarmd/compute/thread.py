@@ -34,7 +34,7 @@ async def open_compute_thread(
     memory = SlotMemory(handle, layout)
     channel, far = Channel(ours, TO_WORKER, FROM_WORKER), Channel(theirs, FROM_WORKER, TO_WORKER)
     worker = Worker(far, memory, layout, BlobStore(blobs), device)
-    bodies = (worker.read, worker.run, lambda: read_until_gone(channel, on_message))
+    bodies = (worker.reader.run, worker.run, lambda: read_until_gone(channel, on_message))
     running = [threading.Thread(target=body, daemon=True) for body in bodies]
     for thread in running:
         thread.start()

@@ -15,27 +15,32 @@ from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction
 from swarmd.train.codecs import decode, encode, wire_dtype, wire_shape
+from swarmd.train.staging import staging_of
 
 
 class Crossing:
-    """Turns boundary tensors of one run into what is sent, and back on a device."""
+    """Turns boundary tensors of one run into what is sent, and back on a device.
+
+    What is sent stays on the device, encoded: ``staging`` takes the fewer bytes to the CPU.
+    """
 
     def __init__(self, spec: JobSpec, device: torch.device) -> None:
-        self._wire, self._device, self._vocabulary = spec.wire, device, spec.model.vocab_size
+        self._wire, self._vocabulary = spec.wire, spec.model.vocab_size
+        self.staging = staging_of(device)
         self._shape = boundary_shape(spec)
         self._there, self._back = (frame_codec(spec, way) for way in (Direction.FORWARD, Direction.BACKWARD))
         self._id_bytes = ID_BYTES[spec.data.dtype] if spec.model.subspace else 0
 
     def forth(self, x: Tensor, ids: Tensor | None) -> Tensor:
-        """Encoded where it was computed, then brought to the CPU. ``ids`` [B, T] are left out where none travel."""
+        """Encoded where it was computed. ``ids`` [B, T] are left out where none travel."""
         rows = encode(self._wire.forward, x)
         if self._id_bytes and ids is not None:
             rows = torch.cat((rows.contiguous().view(torch.uint8), _octets(ids)[..., : self._id_bytes]), -1)
-        return rows.cpu().contiguous()
+        return self._done(rows)
 
     def back(self, gradient: Tensor) -> Tensor:
         """A gradient, likewise."""
-        return encode(self._wire.backward, gradient).cpu().contiguous()
+        return self._done(encode(self._wire.backward, gradient))
 
     def came_forth(self, x: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the stage before sent: float32 [B, T, W] and, in a subspace, token ids [B, T] int64.
@@ -58,7 +63,11 @@ class Crossing:
         shape, dtype = wire_shape(codec, self._shape), wire_dtype(codec)
         if x is None or tuple(x.shape) != shape or x.dtype != dtype:
             raise ProtocolViolation(f"a boundary tensor is {dtype} of shape {shape}")
-        return x.detach().to(self._device)
+        return self.staging.bring(x)
+
+    def _done(self, rows: Tensor) -> Tensor:
+        self.staging.computed()
+        return rows.contiguous()
 
     def _ids(self, octets: Tensor) -> Tensor:
         wide = torch.zeros((*octets.shape[:-1], 8), dtype=torch.uint8, device=octets.device)

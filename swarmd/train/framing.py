@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from swarmd.compute.messages import Load
 from swarmd.protocols.boundary import boundary_shape, frame_codec
 from swarmd.protocols.codecs import ITEM_BYTES, RAW
@@ -35,8 +33,3 @@ class Framing:
         shape = (len(payload) // ITEM_BYTES[dtype],)
         root = tile_root(payload, shape, dtype, RAW)
         return FrameHeader(FRAME_VERSION, key, load.plan, notice.step - 1, RAW, dtype, shape, root)
-
-
-def bytes_of(tensor: Tensor) -> memoryview:
-    """A CPU tensor's bytes, in place where it is contiguous."""
-    return tensor.detach().contiguous().numpy().data.cast("B")

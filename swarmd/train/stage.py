@@ -28,6 +28,7 @@ from swarmd.train.model import Model
 from swarmd.train.outer import Outer
 from swarmd.train.parts import PartIn, part_slices
 from swarmd.train.split import Deferred, all_at_once, input_first
+from swarmd.train.staging import Staging
 from swarmd.train.sums import ExactSums, sums_of
 from swarmd.train.units import stage_units
 from swarmd.train.versions import Versions
@@ -59,10 +60,10 @@ class _Graph:
 class Stage:
     """Layers [first, end), with the embedding before layer 0 and the head after the last layer.
 
-    Hidden states and their gradients come and go on the CPU as they are on the wire (``Crossing``): float32
-    [B, T, D] for ``raw``, else the codec's rows, uint8 [B, T, row bytes]. Steps count from 1, micro-batches from 0.
-    ``version`` is the number of steps in the weights; only step ``version + 1`` may be computed, and forwards of the
-    next if it is stale.
+    Hidden states and their gradients come and go as they are on the wire (``Crossing``): float32 [B, T, D] for ``raw``,
+    else the codec's rows, uint8 [B, T, row bytes]; they come on the CPU, and go on the stage's device. Steps count from
+    1, micro-batches from 0. ``version`` is the number of steps in the weights; only step ``version + 1`` may be
+    computed, and forwards of the next if it is stale.
 
     Every method raises ProtocolViolation for a call out of turn or a tensor of another shape.
     """
@@ -107,6 +108,11 @@ class Stage:
         self._deferred: dict[int, Deferred] = {}
         self._forwarded: set[tuple[int, int]] = set()
         self._losses: dict[tuple[int, int], float] = {}
+
+    @property
+    def staging(self) -> Staging:
+        """The way of boundary tensors to and from the stage's device."""
+        return self._crossing.staging
 
     @property
     def version(self) -> int:

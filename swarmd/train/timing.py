@@ -75,4 +75,5 @@ def _once(stage: Stage, index: int, frames: tuple[Tensor, Tensor], clock: Callab
     began = clock()
     stage.forward(1, index, None if stage.first else there)
     stage.backward(1, index, None if stage.last else back)
+    stage.staging.computed()
     return clock() - began

@@ -37,7 +37,7 @@ from swarmd.compute.process import GONE, Compute, open_compute
 from swarmd.protocols.ids import BlobHash, RunId
 from swarmd.protocols.spec import JobSpec
 from swarmd.scheduler.around import chain_around
-from swarmd.train.worker import CHECKPOINTS_AHEAD
+from swarmd.train.reading import CHECKPOINTS_AHEAD
 from tests.protocols.specs import SPEC
 from tests.train.specs import small_spec
 

@@ -97,7 +97,7 @@ MISTAKES: list[tuple[str, str]] = [
         "beginning with a letter or digit",
     ),
     ('[numerics]\nsum = "fast"', 'job.toml:2: numerics.sum = "fast": must be "exact" or "ordered"'),
-    ('[numerics]\ndtype = "bfloat16"', 'job.toml:2: numerics.dtype = "bfloat16": must be "float32"'),
+    ('[numerics]\ndtype = "float16"', 'job.toml:2: numerics.dtype = "float16": must be "float32" or "bfloat16"'),
     (
         '[wire]\ncodec = "int2"',
         'job.toml:2: wire.codec = "int2": must be "raw" or "bf16" or "int8" or "int8/int4" or "int4" or "auto"',

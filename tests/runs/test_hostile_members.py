@@ -240,14 +240,9 @@ async def test_a_flood_of_heartbeats_ends_the_session(tmp_path: Path) -> None:
 
 
 async def test_a_stage_larger_than_what_was_promised_is_refused(tmp_path: Path) -> None:
-    wide = replace(
-        SPEC,
-        batch=replace(SPEC.batch, micro_batches=4096, micro_batch_size=1),
-        data=replace(SPEC.data, train=(replace(SPEC.data.train[0], tokens=1 << 20),)),
-    )
-    async with attacked(tmp_path, wide, memory_limit=1 << 20) as attacker:
+    async with attacked(tmp_path, memory_limit=210_000) as attacker:  # a stage of one layer would fit
         session = await attacker.accepted()
-        await session.send(attacker.plan(credit=4096))
+        await session.send(attacker.plan(credit=1))
         answer = await session.receive()
         assert isinstance(answer, Failed)
         assert "of memory" in answer.message

@@ -24,6 +24,7 @@ from swarmd.train import __main__ as commands
 from swarmd.train import room, worker
 from swarmd.train.shortage import failure, is_shortage
 from swarmd.train.stage import Stage
+from swarmd.train.staging import Direct
 from tests.compute.test_process import RUN, Heard
 from tests.train.specs import small_job, small_spec
 
@@ -120,7 +121,7 @@ async def test_no_memory_for_what_arrives_is_told_too(
     async with running(spec, blobs) as (compute, heard):
         compute.send(load(spec, 1, 3))
         assert await heard.next() == Loaded(0)
-        monkeypatch.setattr(worker, "wire_empty", fail)
+        monkeypatch.setattr(Direct, "room", fail)
         compute.send(frame(spec, 0))
         assert (await next_broken(heard)).code == "out_of_memory"
 
