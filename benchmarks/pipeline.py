@@ -68,7 +68,7 @@ Rates = dict[str, float]
 
 @contextmanager
 def swarm(job: Path, stages: int, homes: Sequence[Home] = ()) -> Iterator[Contender]:
-    """A swarm with one daemon per stage; its daemons go on in others' turns, with nothing to do."""
+    """A swarm of so many daemons; they go on in others' turns, with nothing to do."""
     with tempfile.TemporaryDirectory() as folder, local_swarm(Path(folder), stages, homes=homes) as nodes:
         ends: list[float] = []
         first = nodes.nodes[0].paths

@@ -52,7 +52,7 @@ def job_faults(job: JobFile, present: frozenset[str]) -> Iterator[Fault]:
             yield from _wire_faults(job.wire, 2)
     else:
         model = job.model.resolved(BYTE_VOCABULARY)
-        yield from chain(model_faults(model), subspace_faults(model), context_faults(model, batch))
+        yield from chain(model_faults(model), subspace_faults(model, job.numerics), context_faults(model, batch))
         yield from _wire_faults(job.wire, job.model.layers)
         wire = job.wire.resolved(job.model.layers)
         yield from stage_faults(job.run, job.model.layers, wire)

@@ -171,6 +171,13 @@ class NumericsSpec:
     """``exact``: gradient sums on a fixed grid of 2^-40, in any order; ``ordered``: float32, in micro-batch order."""
     threads: int = 1
     """CPU threads of one stage; part of the bits on a CPU."""
+    compiler: str = field(default="none", metadata=ADDED)
+    """What makes code of blocks for training steps: ``none`` (torch's own kernels) or ``inductor`` (torch.compile)."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether blocks are compiled."""
+        return self.compiler != "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

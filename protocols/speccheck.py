@@ -53,7 +53,7 @@ def spec_faults(spec: JobSpec) -> Iterator[Fault]:
     if alone:
         yield from alone
         return
-    yield from chain(model_faults(spec.model), subspace_faults(spec.model))
+    yield from chain(model_faults(spec.model), subspace_faults(spec.model, spec.numerics))
     yield from batch_faults(spec.batch)
     yield from context_faults(spec.model, spec.batch)
     yield from schedule_faults(spec.schedule, spec.optimizer, spec.batch)

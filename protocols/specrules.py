@@ -112,6 +112,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer.name": ("adamw",),
     "numerics.dtype": ("float32", "bfloat16"),
     "numerics.sum": ("exact", "ordered"),
+    "numerics.compiler": ("none", "inductor"),
     "wire.forward": CODECS,
     "wire.backward": CODECS,
     "averaging.codec": CODECS,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarmd.protocols.spec import ModelSpec
+from swarmd.protocols.spec import ModelSpec, NumericsSpec
 from swarmd.protocols.specrules import Fault
 
 NARROW = 8
 """A subspace under ``hidden`` over this is worth a warning: at width 128 it cost 0.22 nats and more."""
 
 
-def subspace_faults(model: ModelSpec) -> Iterator[Fault]:
-    """A subspace that is wider than the model, odd, of a model without boundaries, or beside a checkpoint."""
+def subspace_faults(model: ModelSpec, numerics: NumericsSpec) -> Iterator[Fault]:
+    """A subspace that is wider than the model, odd, of a model without boundaries, compiled, or beside a checkpoint."""
     name, width, hidden = "model.subspace", model.subspace, model.hidden_size
     if width > hidden:
         problem = f"is over hidden ({hidden}); use at most {hidden}, or 0 for a model of full rank"
@@ -28,6 +28,9 @@ def subspace_faults(model: ModelSpec) -> Iterator[Fault]:
         yield Fault(name, width, "one layer sends nothing; remove it", (name, "model.num_hidden_layers"))
     if width and model.weights is not None:
         yield Fault(name, width, "a checkpoint has full rank", (name,))
+    if width and numerics.compiled:
+        compiler = "numerics.compiler"
+        yield Fault(compiler, numerics.compiler, 'a model in a subspace is not compiled; use "none"', (name, compiler))
 
 
 def subspace_words(model: ModelSpec) -> str:

@@ -31,6 +31,8 @@ class Home:
     address: str = "127.0.0.1"
     enter: tuple[str, ...] = ()
     """What to put before its command: the way into a network namespace."""
+    fault: str = ""
+    """One for this node alone (``swarmd.train.faults``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class LocalSwarm:
             "--tensor-host", home.address, "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
             "--price", str(self._price),
             *(["--bootstrap", bootstrap] if bootstrap else []),
-            *(["--fault", self._fault] if self._fault else []),
+            *(["--fault", fault] if (fault := home.fault or self._fault) else []),
         ])  # fmt: skip
         with (paths.state_dir / "daemon.log").open("wb") as log:
             process = subprocess.Popen([*home.enter, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -17,6 +17,8 @@ class Time:
     """Time one micro-batch of this spec's shape."""
 
     spec: bytes
+    fault: str = ""
+    """As in ``Load``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Membership:
     async def _act(self, message: object) -> None:
         match message:
             case Probe():
-                await self._tell(await self._computer(), compute.Time(self._offer.spec))
+                await self._tell(await self._computer(), compute.Time(self._offer.spec, self._deps.fault))
             case Assign(plan=raw, stage=place):
                 await self._build(open_plan(raw, self._deps.network.id, self._session.remote), place)
             case Terms():

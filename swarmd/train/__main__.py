@@ -33,7 +33,10 @@ def local(args: argparse.Namespace) -> Answer:
     """
     if not args.force and args.out.exists() and not (args.out.is_dir() and not any(args.out.iterdir())):
         raise UsageError(f"{args.out} exists already", hint="name another folder, or replace it with --force")
+    from swarmd.train.compiled import prepare_compiler
+
     with tempfile.TemporaryDirectory(prefix="swarmd-") as scratch:
+        prepare_compiler(Path(scratch) / "compiled")
         return _train(args, BlobStore(args.blobs or Path(scratch)))
 
 

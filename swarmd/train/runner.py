@@ -21,7 +21,7 @@ from swarmd.protocols.footprint import most_held
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
-from swarmd.train.faults import strike
+from swarmd.train.faults import lag, strike
 from swarmd.train.loading import evaluation_batches, replica_of
 from swarmd.train.outbox import Notice
 from swarmd.train.pace import Pace
@@ -58,6 +58,7 @@ class StageRunner:
         self._routes = Routes(load.around, spec.batch.micro_batches)
         self._replica = replica_of(load, spec, stage)
         self._told_whole = False
+        self._lag = lag(load.fault)
         self._inputs: dict[tuple[int, int, int], Tensor] = {}
         self._scores: list[float] = []
         self._forward_ns = self._backward_ns = self._busy_ns = self._forwards = 0
@@ -152,6 +153,7 @@ class StageRunner:
     def _forward(self, step: int, index: int, outlet: Outlet) -> None:
         began = time.perf_counter()
         result = self._stage.forward(step, index, self._inputs.pop((Direction.FORWARD, step, index), None))
+        time.sleep(self._lag)
         ended = time.perf_counter()
         self._pace.forward(step, index, began, ended)
         self._forward_ns += int((ended - began) * 1e9)

@@ -100,7 +100,7 @@ class Stage:
         units = open_units(spec, names, checkpoint, read, self._device)
         version = checkpoint.step if checkpoint else 0
         self._weights = Versions(spec, units, version, self._device, recompute=recompute)
-        self.splits = not (self.first or recompute)
+        self.splits = not (self.first or recompute or spec.numerics.compiled)
         self._sums = sums_of(spec, names, self._device, lane)
         self._own = spec.batch.of_lane(lane, spec.lanes)
         self._outer = Outer(spec, units) if spec.lanes > 1 else None

@@ -76,7 +76,10 @@ class Versions:
     def _model(self) -> Model:
         weights = {name: unit.weights for name, unit in self.units.items()}
         used = working(self._spec, weights)
-        return Model(self._spec.model, used, self._spec.wire, self._subspace, recompute=self._recompute)
+        return Model(
+            self._spec.model, used, self._spec.wire, self._subspace,
+            recompute=self._recompute, compiled=self._spec.numerics.compiled,
+        )  # fmt: skip
 
 
 def _copy(unit: Unit) -> Unit:

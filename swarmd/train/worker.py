@@ -41,8 +41,10 @@ from swarmd.protocols.spec import parse_spec
 from swarmd.protocols.tensors import (
     Direction,
 )
+from swarmd.train.compiled import prepare_compiler
 from swarmd.train.data import TokenData
 from swarmd.train.departures import Departures
+from swarmd.train.faults import lag
 from swarmd.train.framing import Framing
 from swarmd.train.heap import keep_freed_memory
 from swarmd.train.loading import flow_of
@@ -103,8 +105,9 @@ class Worker:
     def take(self, message: object) -> None:
         """Act on one message; ``Start`` trains until the end."""
         match message:
-            case Time(spec=raw):
-                self.channel.send(Timed(*time_micro_batch(parse_spec(raw), self.device)))
+            case Time(raw, fault):
+                layer, *ends = time_micro_batch(parse_spec(raw), self.device)
+                self.channel.send(Timed(layer + int(lag(fault) * 1e9), *ends))
             case Load():
                 self.build(message)
             case Start() if self.runner is not None:
@@ -189,6 +192,7 @@ def main() -> None:
     args = parser.parse_args()
     os.nice(5)
     keep_freed_memory()
+    prepare_compiler(args.blobs.parent / "compiled")
     layout = SlotLayout(args.slot_bytes)
     channel = Channel(socket.socket(fileno=args.channel), FROM_WORKER, TO_WORKER)
     worker = Worker(channel, SlotMemory(args.memory, layout), layout, BlobStore(args.blobs), args.device)
