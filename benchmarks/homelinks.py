@@ -3,9 +3,9 @@
     python -m benchmarks.homelinks [--json] [--short] [--stages N] [--up MBIT] [--down MBIT] [--round-trip MS] ...
 
 Root is needed, for the network namespaces. In each round every contender starts anew, warms up, and is timed over some
-whole steps: as many plain loops at once as there are stages, outside the lab, over one step each; a swarm for each wire
-of ``--wires``; gloo's 1F1B with float32 and with bfloat16 between its stages. The bound of a wire is the lower of
-the plain loops' rate and of what the busiest uplink or downlink can carry.
+whole steps: for each wire of ``--wires`` as many plain loops of the same spec at once as there are stages, outside the
+lab and in steps of fewer micro-batches, and then a swarm; gloo's 1F1B with float32 and with bfloat16 between its
+stages, over one step. The bound of a wire is the lower of its plain loops' rate and of what the busiest link carries.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -31,39 +32,56 @@ from swarmd.cli.demo.swarm import Home
 from swarmd.protocols.codecs import WIRES, payload_bytes
 
 PATIENCE_SECONDS = 240.0
+PLAIN_MICRO_BATCHES = 16
+"""Of a plain loop's step: its rate hardly depends on it, and a step of many takes minutes."""
 GLOO_WIRES = {"gloo_float32": "float32", "gloo_bfloat16": "bfloat16"}
 Start = Callable[[], AbstractContextManager[Contender]]
 
 
-def contenders(args: argparse.Namespace, made: Lab, scratch: Path) -> dict[str, Start]:
-    """How to start each, by name."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One contender of a round: how to start it, and which of its steps are timed."""
+
+    name: str
+    start: Start
+    warm: int
+    steps: int
+    micro_batches: int
+
+
+def turns(args: argparse.Namespace, made: Lab, scratch: Path) -> Iterator[Turn]:
+    """A round: for each wire its plain loops, which do to numbers what it does, and the swarm; then gloo."""
     homes = [Home(made.address(host), made.enter(host)) for host in range(args.stages)]
-    jobs = {wire: _job(args, wire, scratch / f"{number}.toml") for number, wire in enumerate(args.wires)}
-    plain = [["plain", str(next(iter(jobs.values())))]] * args.stages
-    return {
-        "ceiling": lambda: yardstick("ceiling", plain, lines=len(plain), root=ROOT),
-        **{f"swarmd_{wire}": _swarm(job, args.stages, homes) for wire, job in jobs.items()},
-        **{name: _gloo(name, wire, args, jobs, homes) for name, wire in GLOO_WIRES.items() if not args.no_gloo},
-    }
+    few, all_of_them = min(args.micro_batches, PLAIN_MICRO_BATCHES), args.micro_batches
+    for number, wire in enumerate(args.wires):
+        plain = [["plain", str(_job(args, wire, few, scratch / f"plain-{number}.toml"))]] * args.stages
+        yield Turn(f"ceiling_{wire}", _plain(plain), 1, 1, few)
+        job = _job(args, wire, all_of_them, scratch / f"{number}.toml")
+        yield Turn(f"swarmd_{wire}", _swarm(job, args.stages, homes), args.warm, args.measured, all_of_them)
+    for name, dtype in GLOO_WIRES.items() if not args.no_gloo else ():
+        yield Turn(name, _gloo(name, dtype, scratch / "0.toml", homes), 1, 1, all_of_them)
 
 
-def _job(args: argparse.Namespace, wire: str, path: Path) -> Path:
-    path.write_text(JOB.format(**vars(args), steps=STEPS, wire=wire))
+def _job(args: argparse.Namespace, wire: str, micro_batches: int, path: Path) -> Path:
+    values = {**vars(args), "steps": STEPS, "wire": wire, "micro_batches": micro_batches}
+    path.write_text(JOB.format(**values))
     return path
+
+
+def _plain(commands: list[list[str]]) -> Start:
+    return lambda: yardstick("ceiling", commands, lines=len(commands), root=ROOT)
 
 
 def _swarm(job: Path, stages: int, homes: list[Home]) -> Start:
     return lambda: swarm(job, stages, homes)
 
 
-def _gloo(name: str, wire: str, args: argparse.Namespace, jobs: dict[str, Path], homes: list[Home]) -> Start:
-    job = next(iter(jobs.values()))
-
+def _gloo(name: str, wire: str, job: Path, homes: list[Home]) -> Start:
     @contextmanager
     def start() -> Iterator[Contender]:
         with tempfile.TemporaryDirectory() as folder:
-            meet = ["--of", str(args.stages), "--meet", f"{folder}/meet", "--wire", wire]
-            commands = [["gloo", str(job), "--rank", str(rank), *meet] for rank in range(args.stages)]
+            meet = ["--of", str(len(homes)), "--meet", f"{folder}/meet", "--wire", wire]
+            commands = [["gloo", str(job), "--rank", str(rank), *meet] for rank in range(len(homes))]
             enter = [(*home.enter, "env", "GLOO_SOCKET_IFNAME=tun0") for home in homes]
             with yardstick(name, commands, lines=1, root=ROOT, enter=enter) as contender:
                 yield contender
@@ -88,7 +106,7 @@ def summary(args: argparse.Namespace, rounds: list[Rates], load: float) -> dict[
     found |= {f"{name}_tokens_per_s": round(median(each[name] for each in rounds), 1) for name in rounds[0]}
     for wire in args.wires:
         bound = link_bound(args, *WIRES[wire])
-        each = [rates[f"swarmd_{wire}"] / min(rates["ceiling"], bound) for rates in rounds]
+        each = [rates[f"swarmd_{wire}"] / min(rates[f"ceiling_{wire}"], bound) for rates in rounds]
         found |= {f"{wire}_link_bound": round(bound, 1), f"{wire}_of_bound": round(median(each), 3)}
         for name in rounds[0].keys() & GLOO_WIRES.keys():
             ratios = [rates[f"swarmd_{wire}"] / rates[name] for rates in rounds]
@@ -99,16 +117,15 @@ def summary(args: argparse.Namespace, rounds: list[Rates], load: float) -> dict[
 def measure(args: argparse.Namespace) -> list[Rates]:
     """Tokens per second of each contender in each round."""
     host = Host(up=args.up, down=args.down, delay=args.round_trip / 4)
-    per_step = args.tokens * args.sequences * args.micro_batches
     rounds: list[Rates] = []
     with tempfile.TemporaryDirectory() as scratch, lab(same_hosts(args.stages, host)) as made:
         for _ in range(args.rounds):
             rates: Rates = {}
-            for name, start in contenders(args, made, Path(scratch)).items():
-                warm, steps = (1, 1) if name == "ceiling" else (args.warm, args.measured)
-                with start() as contender:
-                    rates[name] = per_step * contender.pace(warm, steps, PATIENCE_SECONDS)
-                print(f"{name} {rates[name]:,.0f}", file=sys.stderr, flush=True)
+            for turn in turns(args, made, Path(scratch)):
+                tokens = args.tokens * args.sequences * turn.micro_batches
+                with turn.start() as contender:
+                    rates[turn.name] = tokens * contender.pace(turn.warm, turn.steps, PATIENCE_SECONDS)
+                print(f"{turn.name} {rates[turn.name]:,.0f}", file=sys.stderr, flush=True)
             rounds.append(rates)
     return rounds
 

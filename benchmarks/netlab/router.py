@@ -16,8 +16,10 @@ from benchmarks.netlab.queueing import Queues
 _LARGEST = VIRTIO_BYTES + 65535
 _BATCH = 64
 """Packets of one device before the next has its turn."""
-_TICK = 0.001
-"""Seconds between two looks at the devices: what arrives meanwhile is carried together."""
+_TICKS = 8
+"""Looks at the devices in the shortest delay of a host. What arrives between two is carried together, for every look
+takes the machine from the programs that are measured."""
+_SHORTEST_TICK, _LONGEST_TICK = 0.0005, 0.004
 _IDLE = 0.2
 
 
@@ -28,6 +30,7 @@ class Router(threading.Thread):
         super().__init__(name="netlab-router", daemon=True)
         self._queues, self._devices, self._control = queues, devices, control
         self._line = b""
+        self._tick = tick([queues.host(number).delay for number in range(len(devices))])
         self._stopped = False
 
     def stop(self) -> None:
@@ -48,12 +51,12 @@ class Router(threading.Thread):
                     else:
                         self._take(hosts[descriptor], descriptor)
                 self._deliver()
-                time.sleep(_TICK)
+                time.sleep(self._tick)
 
     def _patience(self) -> float:
         """Seconds until something must be delivered; the kernel counts them in whole milliseconds."""
         arrival = self._queues.next_arrival()
-        return _IDLE if arrival is None else min(_IDLE, max(0.0, arrival - time.monotonic() - _TICK))
+        return _IDLE if arrival is None else min(_IDLE, max(0.0, arrival - time.monotonic() - self._tick))
 
     def _take(self, host: int, device: int) -> None:
         now = time.monotonic()
@@ -79,3 +82,8 @@ class Router(threading.Thread):
                 obey(self._queues, line.decode(errors="replace"))
             except LabError as error:
                 print(f"netlab: {error}", file=sys.stderr)
+
+
+def tick(delays: list[float]) -> float:
+    """Seconds between two looks at the devices of hosts with these delays in milliseconds."""
+    return min(_LONGEST_TICK, max(_SHORTEST_TICK, min(delays, default=0.0) / 1e3 / _TICKS))
