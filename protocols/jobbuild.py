@@ -69,6 +69,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             dtype=settings.get("numerics.dtype", str),
             sum=settings.get("numerics.sum", str),
             threads=settings.get("numerics.threads", int),
+            compiler=settings.get("numerics.compiler", str),
         ),
         wire=WireTable(codec=settings.get("wire.codec", str), boundaries=settings.layers("wire.boundaries")),
         averaging=AveragingSpec(
@@ -82,6 +83,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             min_stages=settings.get("run.min_stages", int),
             max_stages=settings.maybe("run.max_stages", int),
             replicas=settings.get("run.replicas", int),
+            restarts=settings.get("run.restarts", int),
         ),
         budget=_budget(settings),
     )

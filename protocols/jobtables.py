@@ -100,13 +100,18 @@ class WireTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTable:
-    """``[run]``: how many stages are asked for. Not part of the spec: it does not change the result."""
+    """``[run]``: how many stages are asked for, and what becomes of a run that loses a peer.
+
+    Not part of the spec: it does not change the result.
+    """
 
     min_stages: int
     max_stages: int | None
     """None: as many as the planner finds useful."""
     replicas: int = 1
     """The most peers that may share a stage."""
+    restarts: int = 5
+    """Terms in a row without a new checkpoint after which the run fails; 0: the first lost peer ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ waits nor sends. A run passes through the phases in this order; each ends when e
     DONE | FAILED | STOPPED
 
 Members that hold no stage in the plan are released when it is made. A member lost while it holds a
-stage ends the run; before that it is left out, as long as enough others stay.
+stage ends this term of the run; before that it is left out, as long as enough others stay.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
+from swarmd.protocols.errors import PeerLost
 from swarmd.protocols.ids import PeerId, short
 
 
@@ -140,6 +141,8 @@ class Lost:
 
     peer: PeerId
     reason: str
+    code: str = PeerLost.code
+    """``run_failed``: what it found would be found again by any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,12 @@ def offer(state: RunState, peers: Iterable[PeerId], now: float, *, more_to_come:
     return replace(state, members=state.members + new, heard=state.heard + tuple((peer, now) for peer, _ in new))
 
 
+def forget(state: RunState, peer: PeerId) -> RunState:
+    """Without this member: as if it had never been asked."""
+    members = tuple(each for each in state.members if each[0] != peer)
+    return replace(state, members=members, heard=tuple(each for each in state.heard if each[0] != peer))
+
+
 def apply(event: Event, state: RunState, now: float) -> RunState:
     """The state after an event. A run that is over stays as it is."""
     if state.phase in FINAL:
@@ -230,8 +239,8 @@ def apply(event: Event, state: RunState, now: float) -> RunState:
             return _hear(_move(state, peer, standing), peer, now)
         case Refusal(peer, reason):
             return replace(_move(state, peer, Standing.OUT), declined=(*state.declined, f"{short(peer)}: {reason}"))
-        case Lost(peer, reason):
-            return _lose(state, peer, reason)
+        case Lost(peer, reason, code):
+            return _lose(state, peer, reason, code)
         case Planned(stages, funded, numbers):
             return replace(state, stages=stages, funded=funded, numbers=numbers)
         case Funded():
@@ -312,18 +321,18 @@ def _hear(state: RunState, peer: PeerId, now: float) -> RunState:
     return replace(state, heard=tuple((each, now if each == peer else then) for each, then in state.heard))
 
 
-def _lose(state: RunState, peer: PeerId, reason: str) -> RunState:
+def _lose(state: RunState, peer: PeerId, reason: str, code: str = PeerLost.code) -> RunState:
     finished = state.phase is Phase.GATHERING
     if peer in state.stages and not finished:
         place = state.stages.index(peer)
         stage = state.numbers[place] if state.numbers else place
         words = f"stage {stage} was lost: {short(peer)}: {reason}"
-        return replace(state, phase=Phase.FAILED, code="peer_lost", reason=words)
+        return replace(state, phase=Phase.FAILED, code=code, reason=words)
     left = _move(state, peer, Standing.OUT)
     remaining = len(_taking_part(left))
     if state.stages or state.phase is Phase.RECRUITING or remaining >= state.min_stages:
         return left
-    return replace(left, phase=Phase.FAILED, code="peer_lost", reason=f"{short(peer)} was lost: {reason}")
+    return replace(left, phase=Phase.FAILED, code=code, reason=f"{short(peer)} was lost: {reason}")
 
 
 def _silent(state: RunState, now: float) -> RunState:

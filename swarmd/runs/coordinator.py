@@ -13,7 +13,7 @@ from contextlib import suppress
 import trio
 
 from swarmd.protocols.advert import Advert
-from swarmd.protocols.errors import LocalError, RunFailed, SwarmdError
+from swarmd.protocols.errors import LocalError, PeerLost, RunFailed, SwarmdError
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
     Accepted,
@@ -46,9 +46,24 @@ from swarmd.runs.record import RunRecord
 from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
 from swarmd.scheduler.around import stage_of
-from swarmd.scheduler.run import FINAL, Ended, Funded, Lost, Moved, Phase, Planned, Refusal, RunState, Said, Standing
+from swarmd.scheduler.run import (
+    FINAL,
+    Ended,
+    Funded,
+    Lost,
+    Moved,
+    Patience,
+    Phase,
+    Planned,
+    Refusal,
+    RunState,
+    Said,
+    Standing,
+)
+from swarmd.scheduler.terms import PATIENCE_AGAIN
 
 TICK_SECONDS = 0.5
+ASK_AGAIN_SECONDS = 2.0
 BLAME_SECONDS = 1.5
 """A dead peer's own session ends within this time of its links."""
 OUTBOX = 4096
@@ -72,9 +87,16 @@ class Coordinator:
         self._keeper = Keeper(record, deps, needed)
         self._calls: dict[PeerId, Call] = {}
         self._dear: set[PeerId] = set()
+        self._declined: set[PeerId] = set()
+        self._lost: dict[PeerId, float] = {}
         self._pay = PayDesk(record, deps, self._calls, lasting)
         self._events, self._inbox = trio.open_memory_channel[mind.Event](OUTBOX)
-        record.state = RunState(phase=Phase.RECRUITING, since=trio.current_time(), min_stages=record.asked.min_stages)
+        record.state = RunState(
+            phase=Phase.RECRUITING,
+            since=trio.current_time(),
+            min_stages=record.asked.min_stages,
+            patience=Patience() if record.term == 1 else PATIENCE_AGAIN,
+        )
 
     @property
     def state(self) -> RunState:
@@ -90,9 +112,9 @@ class Coordinator:
         """End the run at its user's word."""
         self._event(Ended(Phase.STOPPED, "stopped", reason))
 
-    def break_off(self, reason: str) -> None:
+    def break_off(self, code: str, reason: str) -> None:
         """The coordinator itself has failed: the run ends here, without another word to its members."""
-        self._record.state = mind.apply(Ended(Phase.FAILED, "failed", reason), self.state, trio.current_time())
+        self._record.state = mind.apply(Ended(Phase.FAILED, code, reason), self.state, trio.current_time())
 
     async def run(self) -> None:
         """Until the run is done, failed or stopped, and every member is released."""
@@ -142,7 +164,8 @@ class Coordinator:
         if phase not in FINAL:
             self._record.remembered = decided_state(self._record)
         reason = self.state.reason
-        self._deps.events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=self._record.run)
+        if phase is not Phase.FAILED:  # whether the run goes on is not decided here
+            self._deps.events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=self._record.run)
         self._changed()
 
     async def _act(self, action: mind.Action) -> None:
@@ -174,6 +197,7 @@ class Coordinator:
         """Offer the run to every peer not asked yet, while there is still time to answer."""
         if self.state.phase is not Phase.RECRUITING:
             return
+        self._ask_again()
         adverts = self._deps.adverts()
         probed = [peer for peer, advert in adverts.items() if advert.device.flops > 0]
         known = [peer for peer in dict.fromkeys((self._deps.identity.peer, *probed)) if peer not in self._calls]
@@ -185,6 +209,15 @@ class Coordinator:
             call = self._calls[peer] = Call(peer, self._record, self._hear, self._lose)
             self._nursery.start_soon(call.run, offer, self._deps)
 
+    def _ask_again(self) -> None:
+        """Peers that could not be reached may be on their way back."""
+        now = trio.current_time()
+        due = [peer for peer, then in self._lost.items() if now - then >= ASK_AGAIN_SECONDS]
+        for peer in due:
+            del self._lost[peer]
+            self._calls.pop(peer, None)
+            self._record.state = mind.forget(self.state, peer)
+
     def _affordable(self, peer: PeerId, advert: Advert | None) -> bool:
         reason = self._pay.too_dear(peer, advert)
         if reason and peer not in self._dear:
@@ -193,6 +226,8 @@ class Coordinator:
         return not reason
 
     def _lose(self, peer: PeerId, reason: str) -> None:
+        if peer not in self._declined:
+            self._lost[peer] = trio.current_time()
         self._event(Lost(peer, reason))
 
     def _hear(self, peer: PeerId, message: object) -> None:
@@ -204,6 +239,7 @@ class Coordinator:
                 record.grant.peers.add(peer)
                 self._event(Moved(peer, Standing.ACCEPTED))
             case Declined(reason):
+                self._declined.add(peer)
                 self._event(Refusal(peer, reason))
             case Profiled():
                 member.profile = message
@@ -216,8 +252,8 @@ class Coordinator:
                 self._event(Moved(peer, Standing.FINISHED))
             case Failed(message=words, peer=neighbour) if neighbour:
                 self._nursery.start_soon(self._fault_of, peer, words)
-            case Failed(message=words):
-                self._event(Lost(peer, words))
+            case Failed(code, words):
+                self._event(Lost(peer, words, code if code == RunFailed.code else PeerLost.code))
             case Beat():
                 record.beat(peer, message, now)
                 self._event(Said(peer))

@@ -80,6 +80,7 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
     )
     record.durable = record.checkpoint[0] if record.checkpoint else None
     record.remembered = _remembered(stored)
+    record.interrupted = stored.state not in FINAL_STATES
     record.spending = await spending_of(record, deps.jobs)
     if record.checkpoint is not None and deps.blobs.has(record.checkpoint[1]):
         record.kept = [await trio.to_thread.run_sync(_kept, record.checkpoint, deps.blobs)]

@@ -17,7 +17,7 @@ from swarmd.compute import messages as compute
 from swarmd.compute.layout import layout_of
 from swarmd.compute.process import GONE, Compute
 from swarmd.protocols.checkpoint import UnitState
-from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, RunFailed, SwarmdError
+from swarmd.protocols.errors import PeerLost, ProtocolViolation, Refused, RemoteError, SwarmdError
 from swarmd.protocols.ids import BlobHash, PeerId
 from swarmd.protocols.messages import (
     Accepted,
@@ -284,7 +284,7 @@ class Membership:
                 case BrokenLink(neighbour, reason):
                     await self._fail(PeerLost.code, reason, neighbour)
                 case _ if message is GONE:
-                    await self._fail(RunFailed.code, "the compute process ended")
+                    await self._fail(PeerLost.code, "the compute process ended")
                 case _:
                     raise ProtocolViolation(f"the compute process said {type(message).__name__}")
 

@@ -100,6 +100,8 @@ class RunRecord:
     """None in a daemon that only remembers the run."""
     remembered: tuple[str, str, str] = ("preparing", "", "")
     """(state, code, reason) as people are told: a final state only once it is on disk."""
+    interrupted: bool = False
+    """It was going when the daemon ended."""
     settled: bool = False
     """The run's last state is on disk."""
     plan: Plan | None = None
@@ -202,6 +204,23 @@ class RunRecord:
         if member.beat is None or now - member.before_time > 5.0:
             member.before, member.before_time = member.beat or beat, member.beat_time or now
         member.beat, member.beat_time = beat, now
+
+    def reopen(self) -> None:
+        """The run is to go on; the reason why it does not remains until it does."""
+        self.remembered = ("recruiting", "", self.state.reason if self.state else self.remembered[2])
+        self.interrupted = self.settled = False
+
+    def renew(self, checkpoint: Checkpoint | None) -> None:
+        """Set back to the newest checkpoint, whose manifest this is, for another term."""
+        self.term += 1
+        self.plan, self.members, self.reasons = None, {}, ()
+        self.trained_before += (self.ended or 0) - (self.began or self.ended or 0)
+        self.began = self.ended = self.state = None
+        self.reopen()
+        if self.checkpoint is not None and checkpoint is not None:
+            self.start = self.checkpoint[1]
+            self.grant.blobs |= {self.start, *checkpoint_blobs(checkpoint)}
+        self.forget_after(checkpoint.step if checkpoint else 0)
 
     def forget_after(self, step: int) -> None:
         """Drop rows beyond a checkpoint: a new term makes them again."""

@@ -41,7 +41,7 @@ def done(daemon, run: str):
 
 def big_job(folder: Path, stages: int) -> str:
     job = small_job(folder, steps=100_000)
-    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n")
+    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\nrestarts = 0\n")
     return str(job)
 
 
@@ -123,7 +123,7 @@ def test_a_coordinator_killed_for_good_frees_every_stage(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_outlives_its_coordinators_end_from_its_last_checkpoint(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_run_outlives_its_coordinators_end_and_goes_on_by_itself(tmp_path: Path, how: signal.Signals) -> None:
     job = str(small_job(tmp_path, steps=150))
     with daemons(tmp_path) as start:
         daemon = start("one")
@@ -131,10 +131,6 @@ def test_a_run_outlives_its_coordinators_end_from_its_last_checkpoint(tmp_path: 
         until(lambda: (daemon.ask("job", run=run)["checkpoint"] or 0) >= 10, 60)
         daemon.kill(how)
         again = start("one")
-        view = again.ask("job", run=run)
-        assert (view["state"], view["code"]) == ("failed", "run_failed")
-        assert view["step"] == view["checkpoint"] >= 10
-        again.ask("resume", run=run[:8])
         other = again.ask("submit", path=job)["run"]
         ends = [until(lambda each=each: done(again, each), 60) for each in (run, other)]
         assert ends[0]["weights_sha256"] == ends[1]["weights_sha256"] is not None

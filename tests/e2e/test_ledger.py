@@ -44,7 +44,9 @@ def test_payments_outlive_every_kill_and_no_daemon_signs_twice(tmp_path: Path) -
 
 def paid_job(folder: Path, stages: int) -> str:
     job = small_job(folder, steps=100_000)
-    job.write_text(job.read_text() + f"[run]\nmin_stages = {stages}\n[budget]\nmax_credits = 900\npay_every = 4\n")
+    job.write_text(
+        job.read_text() + f"[run]\nmin_stages = {stages}\nrestarts = 0\n[budget]\nmax_credits = 900\npay_every = 4\n"
+    )
     return str(job)
 
 

@@ -58,7 +58,7 @@ async def submit(
     job = small_job(folder, steps=steps)
     text = budget or "max_credits = 100.0\npay_every = 2\n"
     before = job.read_text().replace("[checkpoint]\nevery = 2\n", schedule) if schedule else job.read_text()
-    job.write_text(before + f"[run]\nmin_stages = {stages}\n[budget]\n{text}")
+    job.write_text(before + f"[run]\nmin_stages = {stages}\nrestarts = 0\n[budget]\n{text}")
     return await node.runs.submit(str(job))
 
 

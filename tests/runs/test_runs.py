@@ -33,11 +33,13 @@ async def submit(
     subspace: int = 0,
     replicas: int = 1,
     lanes: int = 1,
+    restarts: int = 0,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
     shared = f"max_stages = {stages}\nreplicas = {replicas}\n" if replicas > 1 else ""
-    more = f'[run]\nmin_stages = {stages}\n{shared}[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
+    more = f"[run]\nmin_stages = {stages}\nrestarts = {restarts}\n{shared}"
+    more += f'[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
     if lanes > 1:
         more += f"[averaging]\nreplicas = {lanes}\nevery = 2\n"
         text = text.replace("micro_batches = 3", "micro_batches = 4")
@@ -189,6 +191,48 @@ async def test_a_lost_stage_ends_the_run_and_resuming_gives_the_same_bits(tmp_pa
         assert resumed.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
         rows = [json.loads(line) for line in (record.directory / "metrics.jsonl").read_text().splitlines()]
         assert [row["step"] for row in rows if "loss" in row] == list(range(1, 41))
+
+
+async def test_a_run_that_loses_a_stage_goes_on_by_itself_with_another_peer(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [*await three(swarm), await swarm.add()]
+        record = await submit(nodes[0], tmp_path, stages=3, steps=40, restarts=5)
+        await until(lambda: record.checkpoint is not None)
+        lost = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
+        swarm.network.cut(lost)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.term == 2
+        assert lost not in {stage.peer for stage in record.plan.stages}
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        rows = [json.loads(line) for line in (record.directory / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows if "loss" in row] == list(range(1, 41))
+
+
+async def test_a_run_without_enough_peers_waits_for_the_lost_one(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=40, restarts=5)
+        await until(lambda: record.checkpoint is not None)
+        lost = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
+        swarm.network.cut(lost)
+        await until(lambda: record.term == 2)
+        swarm.network.mend(lost)
+        await nodes[0].transport.dial(lost, (f"/memory/{lost}",))
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+
+
+async def test_a_run_that_waits_for_its_next_term_can_be_stopped(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = await three(swarm)
+        record = await submit(nodes[0], tmp_path, stages=3, steps=2000, restarts=5)
+        await until(lambda: record.step > 0)
+        lost = next(stage.peer for stage in record.plan.stages if stage.peer != nodes[0].peer)
+        swarm.network.cut(lost)
+        await until(lambda: record.term == 2)
+        nodes[0].runs.stop(record.run, "enough")
+        assert await nodes[0].finished(record) == ("stopped", "stopped", "enough")
+        await all_free([node for node in nodes if node.peer != lost])
 
 
 async def test_a_stranger_is_refused_with_the_reason_and_nothing_is_kept(tmp_path: Path) -> None:
