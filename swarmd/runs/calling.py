@@ -57,7 +57,12 @@ class Call:
         """Hold the session until either side ends it."""
         try:
             async with trio.open_nursery() as nursery:
-                self._session = Session(await self._open(deps, nursery), FROM_COORDINATOR, FROM_MEMBER)
+                stream = await self._open(deps, nursery)
+                if self._released:  # while it was opened: an offer now would be a lease that nobody ends
+                    await stream.reset()
+                    nursery.cancel_scope.cancel()
+                    return
+                self._session = Session(stream, FROM_COORDINATOR, FROM_MEMBER)
                 await self._session.send(offer)
                 nursery.start_soon(self._beat, self._session)
                 await self._listen(self._session)

@@ -30,7 +30,7 @@ def run(tiny_run, tmp_path, monkeypatch):
     return tiny_run.changed(numerics=COMPILED)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_any_cut_gives_the_bits_of_the_loop_and_recomputing_changes_none(run, tmp_path):
     expected = train(run.spec, run.data)
     assert any((tmp_path / "code").iterdir())
@@ -43,7 +43,7 @@ def test_any_cut_gives_the_bits_of_the_loop_and_recomputing_changes_none(run, tm
             assert snapshot(stages) == bits(expected)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_outputs_and_gradients_are_near_those_of_torchs_own_kernels(run):
     units = {name: unit.weights for name, unit in Stage(run.spec, 0, 3, run.data).units.items()}
     ids = torch.from_numpy(run.data.micro_batch(1, 0)[0])
@@ -56,7 +56,7 @@ def test_outputs_and_gradients_are_near_those_of_torchs_own_kernels(run):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_without_a_compiler_the_run_fails_and_says_what_to_install(run, monkeypatch):
     monkeypatch.setattr(compiled, "_compiled", compiled._compiled.__wrapped__)
     torch.compiler.reset()
