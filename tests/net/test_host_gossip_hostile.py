@@ -21,7 +21,7 @@ TOPIC = "test/news"
 
 
 async def until(condition) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not condition():  # noqa: ASYNC110 - the other side tells us nothing
             await trio.sleep(0.005)
 
@@ -105,7 +105,7 @@ async def test_words_that_are_nearly_right(swarm):
 async def test_a_message_that_is_announced_too_long_is_not_waited_for(swarm):
     stream = await swarm.stream()
     await stream.send_all((LARGEST_FRAME + 1).to_bytes(4, "big"))
-    with pytest.raises(PeerLost), trio.fail_after(2):
+    with pytest.raises(PeerLost), trio.fail_after(30):
         await stream.receive_exactly(1)
     assert swarm.victim.counters()["violations"] == 1
     await swarm.nobody_else_notices()
@@ -131,7 +131,7 @@ async def test_an_endless_message_is_given_up(swarm, monkeypatch):
                 await stream.send_all(b".")
                 await trio.sleep(0.02)
 
-    with trio.fail_after(3):
+    with trio.fail_after(30):
         await drip()
     assert swarm.victim.counters()["violations"] == 1
     await swarm.nobody_else_notices()

