@@ -25,7 +25,7 @@ from swarmd.runs.offers import take_part
 from swarmd.runs.record import RunRecord
 from swarmd.runs.session import Session, stream_pair
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.5
 FAREWELL_SECONDS = 2.0
 DIAL_SECONDS = 10.0
 

@@ -27,6 +27,8 @@ from swarmd.protocols.messages import (
     Evaluated,
     Failed,
     Finished,
+    Halt,
+    Halted,
     Offer,
     Probe,
     Profiled,
@@ -43,9 +45,11 @@ from swarmd.runs.keeping import Keeper
 from swarmd.runs.pay_desk import PayDesk
 from swarmd.runs.planning import make_plan
 from swarmd.runs.record import RunRecord
+from swarmd.runs.recoveries import Recovery
 from swarmd.runs.view import decided_state
 from swarmd.scheduler import run as mind
 from swarmd.scheduler.around import stage_of
+from swarmd.scheduler.mending import may_mend, mended
 from swarmd.scheduler.run import (
     FINAL,
     Ended,
@@ -59,11 +63,13 @@ from swarmd.scheduler.run import (
     RunState,
     Said,
     Standing,
+    Stood,
 )
 from swarmd.scheduler.terms import PATIENCE_AGAIN
 
 TICK_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 2.0
+_ORDERS = {Phase.PROBING: Probe(), Phase.HALTING: Halt(), Phase.CONNECTING: Connect(), Phase.TRAINING: Begin()}
 BLAME_SECONDS = 1.5
 """A dead peer's own session ends within this time of its links."""
 OUTBOX = 4096
@@ -158,15 +164,30 @@ class Coordinator:
 
     def _entered(self, phase: Phase) -> None:
         if phase is Phase.TRAINING:
-            self._record.began = time.time()
-        elif self._record.ended is None:
+            self._record.began = self._record.began or time.time()
+        elif (phase is Phase.GATHERING or phase in FINAL) and self._record.ended is None:
             self._record.ended = time.time() if self._record.began else None
         if phase not in FINAL:
             self._record.remembered = decided_state(self._record)
-        reason = self.state.reason
-        if phase is not Phase.FAILED:  # whether the run goes on is not decided here
-            self._deps.events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=self._record.run)
+        self._tell_people(phase)
         self._changed()
+
+    def _tell_people(self, phase: Phase) -> None:
+        record, events, reason = self._record, self._deps.events, self.state.reason
+        if phase is Phase.MENDING:
+            record.recoveries.lost(reason, record.step, time.time())
+            events.warning(reason, run=record.run)
+        elif phase is Phase.TRAINING and (recovery := self._recovered()):
+            events.info(recovery.words, run=record.run)
+        elif phase is not Phase.FAILED and not (
+            self.state.halts and reason
+        ):  # whether a failed one goes on is not decided here
+            events.info(f"{phase.name.lower()}{': ' if reason else ''}{reason}", run=record.run)
+
+    def _recovered(self) -> Recovery | None:
+        record = self._record
+        rung, step = ("checkpoint", record.start_step) if record.resumed is None else ("replica", record.resumed)
+        return record.recoveries.went_on(rung, step, time.time())
 
     async def _act(self, action: mind.Action) -> None:
         match action:
@@ -176,12 +197,16 @@ class Coordinator:
             case mind.Dismiss(peers):
                 for peer in peers:
                     self._nursery.start_soon(self._calls[peer].release, "the plan has no stage for you")
+            case mind.Mend(peers, version):
+                self._mend(peers, version)
             case mind.MakePlan(peers):
                 self._nursery.start_soon(self._guarded, self._make_plan, peers)
             case mind.Gather():
                 self._nursery.start_soon(self._guarded, self._gather)
 
     async def _tell(self, phase: Phase, stage: int, peer: PeerId) -> None:
+        if phase is Phase.HALTING:
+            self._calls[peer].conduct.halts()
         if phase is Phase.CONNECTING:
             await self._pay.tell_terms(stage)
         await self._calls[peer].tell(self._message(phase, stage))
@@ -190,8 +215,9 @@ class Coordinator:
         if phase is Phase.LOADING:
             plan, identity = self._record.plan, self._deps.identity
             assert plan is not None
-            return Assign(sign_plan(plan, self._deps.network.id, identity.peer, identity.sign), stage)
-        return {Phase.PROBING: Probe(), Phase.CONNECTING: Connect(), Phase.TRAINING: Begin()}[phase]
+            signed = sign_plan(plan, self._deps.network.id, identity.peer, identity.sign)
+            return Assign(signed, stage, self._record.resumed)
+        return _ORDERS[phase]
 
     def _recruit(self) -> None:
         """Offer the run to every peer not asked yet, while there is still time to answer."""
@@ -250,8 +276,11 @@ class Coordinator:
                 self._event(Moved(peer, Standing.CONNECTED))
             case Finished():
                 self._event(Moved(peer, Standing.FINISHED))
+            case Halted(version, oldest):
+                self._event(Stood(peer, version, oldest))
             case Failed(message=words, peer=neighbour) if neighbour:
-                self._nursery.start_soon(self._fault_of, peer, words)
+                if self.state.phase not in (Phase.MENDING, Phase.HALTING):  # else it is of the plan that has ended
+                    self._nursery.start_soon(self._fault_of, peer, words)
             case Failed(code, words):
                 self._event(Lost(peer, words, code if code == RunFailed.code else PeerLost.code))
             case Beat():
@@ -289,8 +318,23 @@ class Coordinator:
 
     async def _fault_of(self, peer: PeerId, words: str) -> None:
         """A member cannot go on because of a neighbour: that one's own session is given time to end first."""
+        halts = self.state.halts
         await trio.sleep(BLAME_SECONDS)
-        self._event(Lost(peer, words))
+        if self.state.halts == halts and self.state.phase is not Phase.MENDING:
+            self._event(Lost(peer, words))
+
+    def _mend(self, peers: tuple[PeerId, ...], version: int) -> None:
+        """Go on with these members, without those that were lost."""
+        record = self._record
+        assert record.plan is not None
+        for place in record.plan.stages:
+            if place.peer not in peers:
+                record.grant.peers.discard(place.peer)
+                self._nursery.start_soon(self._calls[place.peer].release, "another replica has taken over")
+        for row in record.mended(mended(record.plan, peers), version, time.time()):
+            self._deps.storage.queue_metrics(record.run, row)
+        for place in record.plan.stages:
+            self._calls[place.peer].conduct.holds(place, version, head=record.is_head(place.peer), again=True)
 
     async def _make_plan(self, peers: tuple[PeerId, ...]) -> None:
         record = self._record
@@ -303,7 +347,8 @@ class Coordinator:
             self._deps.events.info(reason, run=record.run)
         parts = await self._pay.price(plan)
         holders, numbers = zip(*((stage.peer, stage_of(plan, at)) for at, stage in enumerate(plan.stages)), strict=True)
-        self._event(Planned(holders, funded=not parts, numbers=numbers))
+        mends = not parts and may_mend(plan, record.spec)
+        self._event(Planned(holders, funded=not parts, numbers=numbers, mends=mends))
         if parts:
             await self._pay.fund(parts, self._nursery)
             self._event(Funded())

@@ -7,6 +7,7 @@ checkpoint, as long as ``scheduler.terms`` says so.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import trio
@@ -103,6 +104,7 @@ class Life:
         """Wait as long as is due, and set the run back to its newest checkpoint."""
         record, reached = self._record, self._record.step
         record.reopen()
+        record.recoveries.lost(record.remembered[2], reached, time.time())
         self._changed()
         with trio.move_on_after(self._terms.pause):
             await self._stop_asked.wait()
