@@ -13,6 +13,11 @@ from swarmd.protocols.control import EventView, RunView
 from swarmd.protocols.errors import Refused
 
 _SPARK = 48
+_RUNGS = {
+    "replica": "another replica took over",
+    "checkpoint": "from the newest checkpoint, with the peers that were left",
+    "term": "from the newest checkpoint, with peers that were asked anew",
+}
 
 
 def run(view: RunView) -> RenderableType:
@@ -99,7 +104,7 @@ def _recoveries(view: RunView) -> list[tuple[str, str | Text]]:
     if not view.recoveries:
         return []
     last = view.recoveries[-1]
-    how = {"replica": "another replica took over", "checkpoint": "from the newest checkpoint"}.get(last.rung, last.rung)
+    how = _RUNGS.get(last.rung, last.rung)
     times = units.counted(len(view.recoveries), "time")
     return [("recovered", f"{times}, last at step {last.step:,} after {last.seconds:.1f} s: {how}")]
 

@@ -165,7 +165,8 @@ class RecoveryView:
     """A run lost a peer, and went on."""
 
     rung: str
-    """``replica``: another one of its stage took over. ``checkpoint``: all stages went back to the newest one."""
+    """``replica``: another one of its stage took over. ``checkpoint``: those left, and spares, went on from the newest.
+    ``term``: the same, with peers that were asked anew."""
     reason: str
     step: int
     """What all went on from."""

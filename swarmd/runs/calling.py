@@ -108,7 +108,8 @@ class Call:
         while True:
             message = await session.receive()
             self.conduct.check(message, beats=self._beats, step=self._record.step)
-            self._hear(self.peer, message)
+            if not self._released:
+                self._hear(self.peer, message)
 
     async def _beat(self, session: Session) -> None:
         while True:

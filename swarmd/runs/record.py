@@ -22,7 +22,7 @@ from swarmd.protocols.statements import Plan, RunStatement
 from swarmd.runs.blob_exchange import Grant
 from swarmd.runs.recoveries import Recoveries
 from swarmd.scheduler.agreement import Agreement
-from swarmd.scheduler.run import RunState
+from swarmd.scheduler.runstate import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,16 @@ class RunRecord:
         self._open.clear()
         return rows
 
+    @property
+    def holders(self) -> tuple[PeerId, ...]:
+        """Peers of the plan's places."""
+        return tuple(place.peer for place in self.plan.stages) if self.plan else ()
+
+    @property
+    def next_number(self) -> int:
+        """Of the term's next plan."""
+        return self.plan.number + 1 if self.plan else 1
+
     def place(self, peer: PeerId) -> int:
         """The place that a peer holds. Raises ValueError for a peer without one."""
         places = self.plan.stages if self.plan else ()
@@ -226,19 +236,24 @@ class RunRecord:
 
     def reopen(self) -> None:
         """The run is to go on; the reason why it does not remains until it does."""
-        self.remembered = ("recruiting", "", self.state.reason if self.state else self.remembered[2])
+        self.remembered = ("recovering", "", self.state.reason if self.state else self.remembered[2])
         self.interrupted = self.settled = False
 
     def renew(self, checkpoint: Checkpoint | None) -> None:
         """Set back to the newest checkpoint, whose manifest this is, for another term."""
         self.term += 1
-        self.plan, self.resumed, self.members, self.reasons = None, None, {}, ()
+        self.plan, self.members, self.reasons = None, {}, ()
         self.trained_before += (self.ended or 0) - (self.began or self.ended or 0)
         self.began = self.ended = self.state = None
         self.reopen()
+        self.go_back(checkpoint)
+
+    def go_back(self, checkpoint: Checkpoint | None) -> None:
+        """Set back to the newest checkpoint, whose manifest this is; None: to the beginning."""
         if self.checkpoint is not None and checkpoint is not None:
             self.start = self.checkpoint[1]
             self.grant.blobs |= {self.start, *checkpoint_blobs(checkpoint)}
+        self.resumed = None
         self.forget_after(checkpoint.step if checkpoint else 0)
 
     def forget_after(self, step: int) -> None:

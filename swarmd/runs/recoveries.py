@@ -6,6 +6,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 KEPT = 200
+WORDS = {
+    "replica": "another replica took over",
+    "checkpoint": "the stages were planned anew",
+    "term": "another term began",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +18,8 @@ class Recovery:
     """A run went on after a loss."""
 
     rung: str
-    """``replica``: another one of the stage took over. ``checkpoint``: all went back to the newest."""
+    """``replica``: another one of the stage took over. ``checkpoint``: those left, and spares, went on from the newest.
+    ``term``: the same, with peers that were asked anew."""
     reason: str
     step: int
     """The step that all went on from."""
@@ -25,7 +31,7 @@ class Recovery:
     @property
     def words(self) -> str:
         """For the run's log."""
-        how = {"replica": "another replica took over", "checkpoint": "another term began"}[self.rung]
+        how = WORDS[self.rung]
         done = f", {self.again} committed steps are done again" if self.again else ""
         return f"{how}: training goes on from step {self.step} after {self.seconds:.1f} s{done}"
 

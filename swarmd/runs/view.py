@@ -15,7 +15,7 @@ from swarmd.scheduler.around import stage_of
 
 MAX_POINTS = 400
 _WORDS = {"PLANNING": "probing", "CONNECTING": "loading", "MENDING": "recovering", "HALTING": "recovering"}
-_AGAIN = {"LOADING": "recovering", "CONNECTING": "recovering"}
+_AGAIN = {"PROBING": "recovering", "PLANNING": "recovering", "LOADING": "recovering", "CONNECTING": "recovering"}
 
 
 def state_words(record: RunRecord) -> tuple[str, str, str]:

@@ -136,7 +136,8 @@ class Worker:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
     def build(self, load: Load) -> None:
-        """Build the stage from seeded weights or a checkpoint."""
+        """Build the stage from seeded weights or a checkpoint; the one before it makes room."""
+        self.runner = self.stage = None
         spec = parse_spec(load.spec)
         deterministic(spec)
         load, thrift = with_what_there_is(load, spec, resolve(self.device))

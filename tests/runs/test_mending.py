@@ -75,7 +75,7 @@ async def test_two_lost_at_once_are_left_out_together(tmp_path: Path) -> None:
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
 
 
-async def test_a_stage_without_another_replica_goes_back_to_the_checkpoint(tmp_path: Path) -> None:
+async def test_a_stage_without_another_replica_is_planned_anew_from_the_checkpoint(tmp_path: Path) -> None:
     async with open_swarm(tmp_path) as swarm:
         nodes = [await swarm.add() for _ in range(4)]
         record = await submit(nodes[0], tmp_path, stages=3, steps=STEPS, replicas=2, restarts=5)
@@ -84,6 +84,69 @@ async def test_a_stage_without_another_replica_goes_back_to_the_checkpoint(tmp_p
         lost = next(peer for peer in alone if peer != nodes[0].peer)
         swarm.network.cut(lost)
         assert await nodes[0].finished(record) == ("done", "", "")
-        assert record.term == 2
+        assert (record.term, record.plan.number) == (1, 2)
         assert [each.rung for each in record.recoveries.all] == ["checkpoint"]
         assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+
+
+def lossy(record: RunRecord, keep: TestNode) -> str:
+    """A stage's holder that is not the coordinator's own."""
+    return next(stage.peer for stage in record.plan.stages if stage.peer != keep.peer)
+
+
+async def test_a_spare_takes_the_place_of_a_lost_stage(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(4)]
+        record = await submit(nodes[0], tmp_path, stages=3, steps=STEPS, restarts=5, spares=1)
+        await until(lambda: record.checkpoint is not None)
+        assert len(record.state.ready) == 1
+        lost = lossy(record, nodes[0])
+        swarm.network.cut(lost)
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert (record.term, record.plan.number, len(record.plan.stages)) == (1, 2, 3)
+        assert [each.rung for each in record.recoveries.all] == ["checkpoint"]
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+        rows = [json.loads(line) for line in (record.directory / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows if "loss" in row] == list(range(1, STEPS + 1))
+        swarm.network.mend(lost)
+        await all_free(nodes)
+
+
+async def test_before_the_first_checkpoint_all_begin_again(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(3)]
+        record = await submit(nodes[0], tmp_path, stages=2, steps=STEPS, restarts=5, spares=1)
+        await until(lambda: record.state and record.state.phase.name == "TRAINING")
+        swarm.network.cut(lossy(record, nodes[0]))
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.term == 1
+        assert record.weights_sha256 == plain_loop(record, nodes[0], tmp_path / "plain")
+
+
+async def test_peers_that_come_while_a_run_trains_become_its_spares(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(2)]
+        record = await submit(nodes[0], tmp_path, stages=2, steps=400, restarts=5, spares=1)
+        await until(lambda: record.checkpoint is not None)
+        for number in (2, 3):
+            nodes.append(await swarm.add())
+            await until(lambda: record.state.ready)
+            lost = lossy(record, nodes[0])
+            swarm.network.cut(lost)
+            await until(lambda number=number: record.plan.number == number and record.state.phase.name == "TRAINING")
+            assert nodes[-1].peer in record.holders
+            swarm.network.mend(lost)
+        assert record.term == 1
+        nodes[0].runs.stop(record.run, "enough")
+        await nodes[0].finished(record)
+
+
+async def test_without_a_spare_another_term_begins(tmp_path: Path) -> None:
+    async with open_swarm(tmp_path) as swarm:
+        nodes = [await swarm.add() for _ in range(4)]
+        record = await submit(nodes[0], tmp_path, stages=3, steps=STEPS, restarts=5)
+        await until(lambda: record.checkpoint is not None)
+        swarm.network.cut(lossy(record, nodes[0]))
+        assert await nodes[0].finished(record) == ("done", "", "")
+        assert record.term == 2
+        assert [each.rung for each in record.recoveries.all] == ["term"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from swarmd.protocols.ids import PeerId
-from swarmd.scheduler.run import (
+from swarmd.scheduler.run import apply, offer, plan
+from swarmd.scheduler.runstate import (
     Dismiss,
     Ended,
     Event,
@@ -21,9 +24,6 @@ from swarmd.scheduler.run import (
     Standing,
     Stood,
     Tell,
-    apply,
-    offer,
-    plan,
 )
 
 A, B, C = PeerId("peer-a"), PeerId("peer-b"), PeerId("peer-c")
@@ -277,6 +277,68 @@ def test_without_a_version_in_common_the_term_ends() -> None:
     state, actions = plan(after(state, Stood(A, 6, 5), Stood(C, 4, 3)), 0.0)
     assert (state.phase, state.code, actions) == (Phase.FAILED, "peer_lost", ())
     assert state.reason == "stage 0 was lost: peer-b: gone; the others have no version in common"
+
+
+# --- a stage is lost for which there is no replica
+
+
+def replannable(*peers: PeerId, spare: PeerId) -> RunState:
+    state = after(begin(*peers, spare, min_stages=len(peers)), *moved(Standing.ACCEPTED, *peers, spare))
+    state, _ = plan(state, 0.0)
+    state, _ = plan(after(state, *moved(Standing.PROBED, *peers, spare)), 0.0)
+    state, actions = plan(after(state, Planned(peers, replans=True, spares=1)), 0.0)
+    assert actions == (Dismiss(()), Tell(Phase.LOADING, peers))
+    state, _ = plan(after(state, *moved(Standing.READY, *peers)), 0.0)
+    return plan(after(state, *moved(Standing.CONNECTED, *peers)), 0.0)[0]
+
+
+def test_a_plan_is_made_anew_with_a_spare_once_the_others_stand_still() -> None:
+    state = after(replannable(A, B, spare=C), Lost(B, "gone"))
+    assert (state.phase, state.anew, state.reason) == (Phase.MENDING, True, "stage 1 was lost: peer-b: gone")
+    state, actions = plan(state, 0.0)
+    assert actions == (Tell(Phase.HALTING, (A,)),)
+    state, actions = plan(after(state, Stood(A, 4, 4)), 0.0)
+    assert (state.phase, actions) == (Phase.PLANNING, (MakePlan((A, C), anew=True),))
+    state, actions = plan(after(state, Planned((C, A), replans=True, spares=1)), 0.0)
+    assert actions == (Dismiss(()), Tell(Phase.LOADING, (C, A)))
+
+
+def test_a_spare_that_is_lost_is_asked_for_anew_and_nothing_else() -> None:
+    state = replannable(A, B, spare=C)
+    assert state.spares_wanted == 0
+    state = after(state, Lost(C, "gone"))
+    assert (state.phase, state.ready, state.spares_wanted) == (Phase.TRAINING, (), 1)
+    assert after(state, Lost(B, "gone")).phase is Phase.FAILED
+
+
+def test_who_agrees_to_be_a_spare_is_timed_while_the_others_train() -> None:
+    d = PeerId("peer-d")
+    state = offer(after(replannable(A, B, spare=C), Lost(C, "gone")), (d,), 0.0)
+    assert state.spares_wanted == 0
+    state, actions = plan(after(state, Moved(d, Standing.ACCEPTED)), 0.0)
+    assert actions == (Tell(Phase.PROBING, (d,)),)
+    assert plan(state, 0.0)[1] == ()
+    assert after(state, Moved(d, Standing.PROBED)).ready == (d,)
+
+
+def test_a_spare_that_falls_silent_is_none() -> None:
+    state = listening(replannable(A, B, spare=C), A, B, seconds=9)
+    assert (state.phase, state.standing(C)) == (Phase.TRAINING, Standing.OUT)
+
+
+def test_a_peer_lost_while_the_plan_is_made_leads_to_another_one() -> None:
+    state, _ = plan(after(replannable(A, B, spare=C), Lost(B, "gone")), 0.0)
+    state, _ = plan(after(replace(state, min_stages=1), Stood(A, 4, 4)), 0.0)
+    state = after(state, Lost(C, "gone too"), Planned((C, A), replans=True))
+    state, actions = plan(state, 0.0)
+    assert (state.phase, actions) == (Phase.PLANNING, (MakePlan((A,), anew=True),))
+
+
+def test_without_a_version_in_common_a_plan_is_made_anew() -> None:
+    state = after(mendable(A, B, C, numbers=(0, 0, 1)), Planned((A, B, C), numbers=(0, 0, 1), mends=True, replans=True))
+    state, _ = plan(after(state, Lost(B, "gone")), 0.0)
+    state, actions = plan(after(state, Stood(A, 6, 5), Stood(C, 4, 3)), 0.0)
+    assert actions == (MakePlan((A, C), anew=True),)
 
 
 def test_who_does_not_stand_still_in_time_ends_the_term() -> None:
