@@ -1,12 +1,13 @@
 """Nodes that are killed while they train: does the run finish by itself, with the bits of the undisturbed one?
 
-    python -m benchmarks.churn [--json] [--short] [--kills N] [--seed N] [--nodes N] [--replicas N]
+    python -m benchmarks.churn [--json] [--short] [--kills N] [--seed N] [--nodes N] [--replicas N] [--how kill|freeze]
 
-Each run is a job of about ten seconds on real daemons on loopback, and one of them gets SIGKILL. Who and where is drawn
-from the seed: a place of the plan at a named point (``swarmd.train.faults``), the bootstrap node, which the others were
-started with, or the coordinator. Whoever was killed comes back after five seconds. A run counts as good when it ends as
-``done`` without a word from anybody, with the weights of the plain loop. The score says for each which rung of recovery
-was used, and what it cost.
+Each run is a job of about ten seconds on real daemons on loopback, and one of them gets SIGKILL, or SIGSTOP. Who and
+where is drawn from the seed: a place of the plan at a named point (``swarmd.train.faults``), the bootstrap node, which
+the others were started with, or the coordinator. Whoever was killed comes back after five seconds. A run counts as good
+when it ends as ``done`` without a word from anybody, with the weights of the plain loop. The score says for each which
+rung of recovery was used, what it cost, and for how long no step was newly committed (``pause_s``: noticing it,
+recovering, doing again).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -37,8 +39,9 @@ from swarmd.train.faults import POINTS
 BACK_AFTER = 5.0
 """Seconds."""
 BOOTSTRAP, COORDINATOR = 0, 1
+SIGNALS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}
 PATIENCE_SECONDS = 180.0
-STEPS = 80
+STEPS = 160
 JOB = """
 name = "churn"
 steps = {steps}
@@ -85,14 +88,14 @@ class Kill:
         return f"{self.how}:{place}:{self.step}:{self.point}" if place != self.role else ""
 
 
-def schedule(seed: int, kills: int, places: int) -> Iterator[Kill]:
+def schedule(seed: int, kills: int, places: int, how: str) -> Iterator[Kill]:
     """So many, every role in turn, the rest drawn from the seed."""
     chance = random.Random(seed)
     roles = [*(f"place {place}" for place in range(places)), "bootstrap", "coordinator"]
     for number in range(kills):
         point = chance.choice(POINTS)
         step = chance.randrange(2, STEPS - 5)
-        yield Kill(roles[number % len(roles)], "kill", step - step % 10 if point == "checkpoint" else step, point)
+        yield Kill(roles[number % len(roles)], how, step - step % 10 if point == "checkpoint" else step, point)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class Outcome:
     reason: str
     seconds: float
     terms: int
+    pause_s: float
     recoveries: list[dict[str, Any]]
 
 
@@ -114,30 +118,36 @@ def run_with(kill: Kill, job: Path, reference: str, args: argparse.Namespace, fo
     with local_swarm(folder, args.nodes, homes=homes) as swarm:
         began = time.monotonic()
         run = call(swarm.nodes[COORDINATOR].paths, "submit", path=str(job), wait=300.0)["run"]
-        view = watch(swarm, run, kill)
+        view, pause = watch(swarm, run, kill)
         good = view["state"] == "done" and view["weights_sha256"] == reference
         return Outcome(
             kill=kill, good=good, state=view["state"], reason=view["reason"], terms=view["term"],
-            seconds=round(time.monotonic() - began, 1), recoveries=view["recoveries"],
+            seconds=round(time.monotonic() - began, 1), pause_s=round(pause, 2), recoveries=view["recoveries"],
         )  # fmt: skip
 
 
-def watch(swarm: LocalSwarm, run: str, kill: Kill) -> dict[str, Any]:
-    """Follow a run to its end, strike where that is ours to do, and start again who is gone for long enough."""
+def watch(swarm: LocalSwarm, run: str, kill: Kill) -> tuple[dict[str, Any], float]:
+    """Follow a run to its end, strike where that is ours to do, and start again who is gone for long enough.
+
+    Its last view, and the longest time without a newly committed step.
+    """
     gone: dict[int, float] = {}
     victim = {"bootstrap": BOOTSTRAP, "coordinator": COORDINATOR}.get(kill.role)
     view: dict[str, Any] = {"state": "silent", "reason": "no word", "term": 0, "recoveries": [], "step": 0}
     deadline = time.monotonic() + PATIENCE_SECONDS
+    reached, since, pause = 0, 0.0, 0.0
     while time.monotonic() < deadline and view["state"] not in ("done", "failed", "stopped"):
         with suppress(SwarmdError):
             view = call(swarm.nodes[COORDINATOR].paths, "job", run=run, wait=2.0)
+        if view["step"] > reached:
+            pause = max(pause, time.monotonic() - since) if reached else 0.0
+            reached, since = view["step"], time.monotonic()
         if victim is not None and view["step"] >= kill.step:
-            swarm.nodes[victim].process.kill()
-            swarm.nodes[victim].process.wait()
+            swarm.nodes[victim].process.send_signal(SIGNALS[kill.how])
             victim = None
         bring_back(swarm, gone)
-        time.sleep(0.05)
-    return view
+        time.sleep(0.02)
+    return view, pause
 
 
 def bring_back(swarm: LocalSwarm, gone: dict[int, float]) -> None:
@@ -151,12 +161,14 @@ def bring_back(swarm: LocalSwarm, gone: dict[int, float]) -> None:
 def summary(args: argparse.Namespace, outcomes: list[Outcome]) -> dict[str, object]:
     """The score."""
     rungs: dict[str, list[float]] = {}
+    pauses = [outcome.pause_s for outcome in outcomes]
     for outcome in outcomes:
         for recovery in outcome.recoveries:
             rungs.setdefault(recovery["rung"], []).append(recovery["seconds"])
     return {
         "benchmark": "churn", "seed": args.seed, "kills": len(outcomes), "good": sum(each.good for each in outcomes),
         "roles": dict(Counter(each.kill.role for each in outcomes)),
+        "pauses_s": {"median": median(pauses), "worst": max(pauses)},
         "rungs": {rung: {"times": len(each), "median_s": round(median(each), 2), "worst_s": round(max(each), 2)}
                   for rung, each in rungs.items()},
         "bad": [asdict(each) for each in outcomes if not each.good],
@@ -168,6 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"kills": 60, "seed": 1, "nodes": 4, "stages": 3, "replicas": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
+    parser.add_argument("--how", choices=tuple(SIGNALS), default="kill")
     parser.add_argument("--short", action="store_true", help="two kills: does it run at all")
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
     args = parser.parse_args()
@@ -177,7 +190,7 @@ def main() -> int:
         job = Path(scratch) / "job.toml"
         job.write_text(JOB.format(steps=STEPS, **vars(args)))
         reference = local_run(job, Path(scratch) / "reference").weights_sha256
-        for number, kill in enumerate(schedule(args.seed, args.kills, args.stages)):
+        for number, kill in enumerate(schedule(args.seed, args.kills, args.stages, args.how)):
             outcome = run_with(kill, job, reference, args, Path(scratch) / f"nodes-{number}")
             outcomes.append(outcome)
             if not args.json:

@@ -291,7 +291,7 @@ class Coordinator:
                 self._event(Stood(peer, version, oldest))
             case Failed(message=words, peer=neighbour) if neighbour:
                 if self.state.phase not in (Phase.MENDING, Phase.HALTING):  # else it is of the plan that has ended
-                    self._nursery.start_soon(self._fault_of, peer, words)
+                    self._nursery.start_soon(self._fault_of, peer, words, self.state.halts)
             case Failed(code, words):
                 self._event(Lost(peer, words, code if code == RunFailed.code else PeerLost.code))
             case Beat():
@@ -327,9 +327,11 @@ class Coordinator:
         if row is not None:
             self._deps.storage.queue_metrics(record.run, row)
 
-    async def _fault_of(self, peer: PeerId, words: str) -> None:
-        """A member cannot go on because of a neighbour: that one's own session is given time to end first."""
-        halts = self.state.halts
+    async def _fault_of(self, peer: PeerId, words: str, halts: int) -> None:
+        """A member cannot go on because of a neighbour: that one's own session is given time to end first.
+
+        If it does, all stand still (``halts`` rises), and nobody else is lost.
+        """
         await trio.sleep(BLAME_SECONDS)
         if self.state.halts == halts and self.state.phase is not Phase.MENDING:
             self._event(Lost(peer, words))

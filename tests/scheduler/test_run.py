@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swarmd.protocols.ids import PeerId
-from swarmd.scheduler.run import apply, offer, plan
+from swarmd.scheduler.run import apply, forget, offer, plan
 from swarmd.scheduler.runstate import (
     Dismiss,
     Ended,
@@ -319,6 +319,14 @@ def test_who_agrees_to_be_a_spare_is_timed_while_the_others_train() -> None:
     assert actions == (Tell(Phase.PROBING, (d,)),)
     assert plan(state, 0.0)[1] == ()
     assert after(state, Moved(d, Standing.PROBED)).ready == (d,)
+
+
+def test_only_a_run_that_trains_asks_for_spares_and_who_is_lost_may_be_asked_again() -> None:
+    state = replannable(A, B, spare=C)
+    assert replace(state, phase=Phase.GATHERING).spares_wanted == 0
+    state = forget(after(state, Lost(C, "gone")), C)
+    assert (state.standing(C), state.members[-1][0]) == (Standing.OUT, B)
+    assert offer(state, (C,), 0.0).at(Standing.OFFERED) == (C,)
 
 
 def test_a_spare_that_falls_silent_is_none() -> None:
