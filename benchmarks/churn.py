@@ -94,7 +94,7 @@ def schedule(seed: int, kills: int, places: int, how: str) -> Iterator[Kill]:
     roles = [*(f"place {place}" for place in range(places)), "bootstrap", "coordinator"]
     for number in range(kills):
         point = chance.choice(POINTS)
-        step = chance.randrange(2, STEPS - 5)
+        step = chance.randrange(10, STEPS - 5)
         yield Kill(roles[number % len(roles)], how, step - step % 10 if point == "checkpoint" else step, point)
 
 

@@ -1,4 +1,6 @@
-"""What each wire costs and keeps: ``python benchmarks/codecs.py [--short] [--group N] [--seeds N] [--rate R] [--json]``.
+"""What each wire costs and keeps.
+
+    python -m benchmarks.codecs [--json] [--short] [--group N] [--seeds N] [--rate R]
 
 Loss: the plain loop over Python's own reference text, 8 layers of width 128, 300 steps of 768 bytes, for every
 wire, with a boundary every ``--group`` layers. Every wire starts from the same weights and sees the same tokens; still
