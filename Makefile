@@ -47,7 +47,7 @@ check: install .coverage  ## style, types, layers and test coverage
 	$(BIN)/coverage report --include='protocols/*,scheduler/*' --fail-under=100 --skip-covered --show-missing
 	$(BIN)/coverage report --include='swarmd/*,cli/*' --fail-under=90 --skip-covered
 
-BENCHMARKS := pipeline homelinks channel averaging codecs looplag routing planner simulate
+BENCHMARKS := pipeline homelinks channel averaging codecs looplag routing planner simulate churn
 # FULL=1 takes hours and wants a machine with nothing else to do; homelinks needs root.
 bench: install  ## run every speed benchmark, in a short form that only shows that it runs; FULL=1 for figures
 	@for each in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$each --json $(if $(FULL),,--short) || exit 1; done

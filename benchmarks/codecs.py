@@ -1,9 +1,11 @@
-"""What each wire costs and keeps: ``python benchmarks/codecs.py [--short] [--group N] [--seeds N] [--json]``.
+"""What each wire costs and keeps.
+
+    python -m benchmarks.codecs [--json] [--short] [--group N] [--seeds N] [--rate R]
 
 Loss: the plain loop over Python's own reference text, 8 layers of width 128, 300 steps of 768 bytes, for every
 wire, with a boundary every ``--group`` layers. Every wire starts from the same weights and sees the same tokens; still
-one seed's losses differ by some hundredths of a nat by chance, as they would for any change of a last digit: judge by
-the mean over ``--seeds``.
+one seed's losses differ by chance, as they would for any change of a last digit: by some hundredths of a nat with a
+learning rate of 0.003, by some thousandths with 0.001. Judge by the mean over ``--seeds``.
 
 Speed: encoding, decoding and both in one, 16 MiB of float32, one thread, process time, beside copying it.
 """
@@ -38,8 +40,8 @@ steps = {steps}
 seed = {seed}
 data = {{embedded = true}}
 batch = {{sequence_length = 128, micro_batch_size = 2, micro_batches = 3}}
-optimizer = {{lr = 0.003}}
-evaluation = {{every = {steps}, windows = 64}}
+optimizer = {{lr = {rate}}}
+evaluation = {{every = {steps}, windows = 160}}
 checkpoint = {{every = {steps}}}
 """
 SHAPE = (2048, 2048)
@@ -71,9 +73,9 @@ class Speed:
     """Encoding's speed as a share of the copy's."""
 
 
-def base_spec(steps: int, seed: int, blobs: BlobStore) -> JobSpec:
+def base_spec(steps: int, seed: int, rate: float, blobs: BlobStore) -> JobSpec:
     """The raw job, with its seeded weights named as a checkpoint, so that other wires can begin from them too."""
-    spec = prepare(parse_job(JOB.format(steps=steps, seed=seed), "codecs.toml"), Path(), blobs)
+    spec = prepare(parse_job(JOB.format(steps=steps, seed=seed, rate=rate), "codecs.toml"), Path(), blobs)
     names = stage_units(spec.model, 0, spec.model.num_hidden_layers)
     start = store_units(0, open_units(spec, names, None, None, torch.device("cpu")), blobs)
     return replace(spec, model=replace(spec.model, weights=blobs.put(start.to_bytes())))
@@ -124,6 +126,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="20 steps a wire: about a minute")
     parser.add_argument("--group", type=int, default=2, help="layers between two boundaries (2: three boundaries)")
     parser.add_argument("--seeds", type=int, default=1, help="runs per wire, each with its own weights and order")
+    parser.add_argument("--rate", type=float, default=0.001, help="learning rate at its highest")
     parser.add_argument("--wires", nargs="+", choices=tuple(WIRES), default=list(WIRES))
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
@@ -136,14 +139,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         blobs = BlobStore(Path(folder))
         for seed in range(chosen.seeds):
-            spec = base_spec(steps, seed, blobs)
+            spec = base_spec(steps, seed, chosen.rate, blobs)
             for name in dict.fromkeys(("raw", *chosen.wires)):
                 found.append(outcome(spec, name, chosen.group, blobs))
                 show(found[-1], next(each for each in found if each.seed == seed))
     gaps = {name: mean_gap(found, name) for name in dict.fromkeys(each.wire for each in found)}
     if chosen.json:
         runs = [asdict(each) for each in found]
-        answer = {"steps": steps, "group": chosen.group, "gaps": gaps, "runs": runs}
+        answer = {"steps": steps, "group": chosen.group, "rate": chosen.rate, "gaps": gaps, "runs": runs}
         print(json.dumps({**answer, "copy_gb_s": copy, "speeds": [asdict(each) for each in speed]}))
 
 

@@ -17,6 +17,7 @@ STATE_STYLES = {
     "loading": WARN,
     "funding": WARN,
     "training": GOOD,
+    "recovering": WARN,
     "gathering": ACCENT,
     "done": GOOD,
     "failed": BAD,

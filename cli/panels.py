@@ -87,7 +87,7 @@ def _progress(view: RunView, width: int) -> Text:
 
 
 def _phases(state: str, width: int) -> Text:
-    phases = [name for name in STATES if name not in FINAL_STATES]
+    phases = [name for name in STATES if name not in (*FINAL_STATES, "recovering")]
     at = phases.index(state) if state in phases else 0
     parts = [
         Text(f"✔ {name}", style=GOOD)

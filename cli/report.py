@@ -13,6 +13,11 @@ from swarmd.protocols.control import EventView, RunView
 from swarmd.protocols.errors import Refused
 
 _SPARK = 48
+_RUNGS = {
+    "replica": "another replica took over",
+    "checkpoint": "from the newest checkpoint, with the peers that were left",
+    "term": "from the newest checkpoint, with peers that were asked anew",
+}
 
 
 def run(view: RunView) -> RenderableType:
@@ -86,12 +91,22 @@ def _facts(view: RunView) -> list[tuple[str, str | Text]]:
         ("step", f"{view.step:,} of {view.steps:,}"),
         *_curve(view),
         *_speed(view),
+        *_recoveries(view),
         *spending_rows(view.spending),
         ("parameters", units.scaled(view.parameters)),
         ("checkpoint", "none yet" if view.checkpoint is None else f"step {view.checkpoint:,}"),
         ("files", files(view)),
         *([("weights", f"sha256 {view.weights_sha256}")] if view.weights_sha256 else []),
     ]
+
+
+def _recoveries(view: RunView) -> list[tuple[str, str | Text]]:
+    if not view.recoveries:
+        return []
+    last = view.recoveries[-1]
+    how = _RUNGS.get(last.rung, last.rung)
+    times = units.counted(len(view.recoveries), "time")
+    return [("recovered", f"{times}, last at step {last.step:,} after {last.seconds:.1f} s: {how}")]
 
 
 def _curve(view: RunView) -> list[tuple[str, str | Text]]:

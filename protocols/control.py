@@ -59,6 +59,7 @@ STATES = (
     "loading",
     "funding",
     "training",
+    "recovering",
     "gathering",
     "done",
     "failed",
@@ -160,6 +161,22 @@ class StageView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryView:
+    """A run lost a peer, and went on."""
+
+    rung: str
+    """``replica``: another one of its stage took over. ``checkpoint``: those left, and spares, went on from the newest.
+    ``term``: the same, with peers that were asked anew."""
+    reason: str
+    step: int
+    """What all went on from."""
+    again: int
+    """Committed steps that were computed once more."""
+    seconds: float
+    """From when the loss was noticed until all trained again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """A run as its submitter's daemon sees it."""
 
@@ -198,6 +215,8 @@ class RunView:
     """Of model.safetensors, once written."""
     spending: SpendingView | None = None
     """None where nothing is paid for."""
+    recoveries: tuple[RecoveryView, ...] = ()
+    """The newest of this daemon's life, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +290,8 @@ def run_view(obj: dict[str, Any]) -> RunView:
     stages = tuple(StageView(**stage) for stage in obj["stages"])
     points = {name: tuple((int(step), float(loss)) for step, loss in obj[name]) for name in ("losses", "evals")}
     spending = SpendingView(**obj["spending"]) if obj.get("spending") else None
-    known: dict[str, Any] = {**obj, **points, "stages": stages, "spending": spending}
+    recoveries = tuple(RecoveryView(**each) for each in obj.get("recoveries", ()))
+    known: dict[str, Any] = {**obj, **points, "stages": stages, "spending": spending, "recoveries": recoveries}
     return RunView(**known)
 
 

@@ -95,6 +95,11 @@ def part_bytes(parameters: int) -> int:
     return SUM_BYTES["exact"] * parameters
 
 
+def past_bytes(parameters: int) -> int:
+    """Bytes of the version before the newest one, which every stage keeps where one has replicas."""
+    return WEIGHT_AND_MOMENTS * parameters
+
+
 def most_held(spec: JobSpec) -> int:
     """The most micro-batches that a stage can be between forward and backward with: all of the steps that are open."""
     return spec.batch.micro_batches * (2 if spec.schedule.asynchronous else 1)
@@ -112,10 +117,18 @@ def held_memory(spec: JobSpec, layers: int, held: int, *, recompute: bool = Fals
 
 
 def stage_memory(
-    spec: JobSpec, first: int, end: int, held: int, *, recompute: bool = False, shared: bool = False
+    spec: JobSpec,
+    first: int,
+    end: int,
+    held: int,
+    *,
+    recompute: bool = False,
+    shared: bool = False,
+    keeps: bool = False,
 ) -> int:
-    """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight; ``shared``: at a replica.
+    """Bytes that layers first..end-1 need while ``held`` micro-batches are in flight.
 
+    ``shared``: at a replica. ``keeps``: with the version before the newest one.
     The stage from layer 0 also holds the token table; the stage to the last layer, the head.
     Raises ValueError for a range outside the model.
     """
@@ -124,7 +137,7 @@ def stage_memory(
         raise ValueError(f"layers {first}..{end - 1} with {held} micro-batches are no stage of this model")
     units = (first == 0) * embedding_parameters(model) + (end == model.num_hidden_layers) * head_parameters(model)
     units += (end - first) * layer_parameters(model)
-    total = unit_memory(spec, units) + (part_bytes(units) if shared else 0)
+    total = unit_memory(spec, units) + (part_bytes(units) if shared else 0) + (past_bytes(units) if keeps else 0)
     total += held_memory(spec, end - first, held, recompute=recompute)
     total += frozen_bytes(model)
     if end == model.num_hidden_layers:

@@ -84,6 +84,7 @@ def build_job(given: dict[str, Setting], path: str) -> JobFile:
             max_stages=settings.maybe("run.max_stages", int),
             replicas=settings.get("run.replicas", int),
             restarts=settings.get("run.restarts", int),
+            spares=settings.get("run.spares", int),
         ),
         budget=_budget(settings),
     )

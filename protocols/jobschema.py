@@ -106,6 +106,7 @@ FIELDS: tuple[Field, ...] = (
     Field("run", "min_stages", "int", "run.min_stages", 1, range=STAGES),
     Field("run", "max_stages", "int", "run.max_stages", range=STAGES),
     Field("run", "replicas", "int", "run.replicas", 1, range=Range(1, MAX_REPLICAS)),
+    Field("run", "spares", "int", "run.spares", 1, range=Range(0, 8)),
     Field("run", "restarts", "int", "run.restarts", 5, range=Range(0, 1000)),
     Field("budget", "max_credits", "number", "budget.max_credits", 0.0, range=Range(0, 10**12)),
     Field("budget", "max_price", "int", "budget.max_price", range=PRICE),

@@ -111,6 +111,7 @@ class RunTable:
     replicas: int = 1
     """The most peers that may share a stage."""
     restarts: int = 5
+    spares: int = 1
     """Terms in a row without a new checkpoint after which the run fails; 0: the first lost peer ends it."""
 
 

@@ -11,6 +11,7 @@ nanoseconds.
     Assign           →   Ready                 shards and weights are here, the stage is built
     Connect          →   Connected             tensor links to both neighbours stand (after Terms in a run that pays)
     Begin            →   StepDone*, Evaluated*, Checkpointed*, Finished
+    Halt             →   Halted                the stage stands still; Assign, Connect and Begin follow once more
     Heartbeat        →   Beat                  renews the lease
     Release          →   (end of stream)
 
@@ -93,6 +94,11 @@ class Assign:
 
     plan: bytes
     stage: int
+    version: int | None = field(default=None, metadata=ADDED)
+    """After ``Halt``: go on with the stage at hand, at this many steps, instead."""
+
+    def __post_init__(self) -> None:
+        _check_step(self.version or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,11 @@ class Connect:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop, and keep the stage: a peer of this plan is gone, and another plan follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +233,19 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class Halted:
+    """The stage stands still at this many steps, and can go back to ``oldest``."""
+
+    version: int
+    oldest: int
+
+    def __post_init__(self) -> None:
+        _check_step(self.version)
+        if not 0 <= self.oldest <= self.version:
+            raise ValueError("no stage goes back to a later step")
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The stage committed the last step and has nothing left to do."""
 
@@ -319,9 +343,10 @@ class TakeBlob:
 
 
 FROM_COORDINATOR: tuple[type[object], ...] = (
-    Offer, Probe, Assign, Connect, Begin, Heartbeat, Release, *PAY_FROM_COORDINATOR,
+    Offer, Probe, Assign, Connect, Begin, Halt, Heartbeat, Release, *PAY_FROM_COORDINATOR,
 )  # fmt: skip
 FROM_MEMBER: tuple[type[object], ...] = (
-    Accepted, Declined, Profiled, Ready, Connected, StepDone, Evaluated, Checkpointed, Finished, Failed, Beat,
+    Accepted, Declined, Profiled, Ready, Connected, StepDone, Evaluated, Checkpointed, Halted, Finished, Failed,
+    Beat,
     *PAY_FROM_MEMBER,
 )  # fmt: skip

@@ -19,6 +19,7 @@ from swarmd.protocols.footprint import (
     logits_bytes,
     most_held,
     part_bytes,
+    past_bytes,
     unit_memory,
 )
 from swarmd.protocols.ids import PeerId
@@ -129,12 +130,13 @@ def model_profile(spec: JobSpec, *, least: bool = False, shared: bool = False) -
     """What a micro-batch of this spec costs; memory counts as many held ones as there can be.
 
     With ``least`` it counts one at a time, of which a layer keeps its input (``swarmd.scheduler.fitting``).
-    ``shared``: a stage may have replicas, which keep each other's sums as well.
+    ``shared``: a stage may have replicas, which keep each other's sums as well, and all keep the version before.
     """
     model, batch, held = spec.model, spec.batch, 1 if least else most_held(spec)
     one, two = (held_memory(spec, layers, held, recompute=least) for layers in (1, 2))
     counts = (layer_parameters(model), embedding_parameters(model), head_parameters(model))
-    layer, embed, head = (unit_memory(spec, count) + (part_bytes(count) if shared else 0) for count in counts)
+    more = [part_bytes(count) + past_bytes(count) if shared else 0 for count in counts]
+    layer, embed, head = (unit_memory(spec, count) + also for count, also in zip(counts, more, strict=True))
     return ModelProfile(
         layers=model.num_hidden_layers,
         layer_bytes=layer + two - one,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarmd.protocols.errors import PeerLost, TimedOut
-from swarmd.scheduler.run import Patience
+from swarmd.scheduler.runstate import Patience
 
 RECOVERABLE = frozenset({PeerLost.code, TimedOut.code})
 LONGEST_PAUSE_SECONDS = 30.0

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class LocalSwarm:
         """``homes`` of the nodes in order; those without one live on loopback."""
         self.folder, self._price, self._fault, self._homes = folder, price, fault, homes
         self.nodes: list[LocalNode] = []
+        self._first = ""
         self.orphans = 0
         """Processes that outlived the swarm, once it was closed."""
 
@@ -58,10 +59,9 @@ class LocalSwarm:
         """Start so many daemons; wait until each knows what all others offer. Raises StateError or TimedOut."""
         names = [f"node-{number}" for number in range(1, count + 1)]
         found([self._paths(name) for name in names])
-        self._start_one(names[0], None)
-        first = self._status(self.nodes[0])["addresses"][0]
-        for name in names[1:]:
-            self._start_one(name, first)
+        self.nodes.append(self._start_one(names[0], self._home(0)))
+        self._first = self._status(self.nodes[0])["addresses"][0]
+        self.nodes += [self._start_one(name, self._home(at), self._first) for at, name in enumerate(names[1:], 1)]
         deadline = time.monotonic() + MEET_SECONDS
         for node in self.nodes:
             while not _ask(node, "status").get("device") or len(_offers(node)) < count - 1:
@@ -69,6 +69,11 @@ class LocalSwarm:
                 if time.monotonic() > deadline:
                     raise TimedOut(f"the nodes did not find each other within {MEET_SECONDS:.0f} s")
                 time.sleep(_LOOK_EVERY)
+
+    def restart(self, at: int) -> None:
+        """Start a node again that has ended, with the state it left and without its fault."""
+        home = replace(self._home(at), fault="")
+        self.nodes[at] = self._start_one(self.nodes[at].name, home, self._first if at else None)
 
     def close(self) -> None:
         """Stop every daemon in order, then by force; count what is left of them."""
@@ -87,19 +92,22 @@ class LocalSwarm:
         for node in self.nodes:
             node.process.wait()
 
-    def _start_one(self, name: str, bootstrap: str | None) -> None:
+    def _home(self, at: int) -> Home:
+        home = self._homes[at] if at < len(self._homes) else Home()
+        return home if home.fault else replace(home, fault=self._fault)
+
+    def _start_one(self, name: str, home: Home, bootstrap: str | None = None) -> LocalNode:
         paths = self._paths(name)
-        home = self._homes[len(self.nodes)] if len(self.nodes) < len(self._homes) else Home()
         command = module_command("swarmd", [
             "--state-dir", str(paths.state_dir), "--name", name, "--listen", f"/ip4/{home.address}/tcp/0",
             "--tensor-host", home.address, "--no-mdns", "--accept", "network", "--device", "cpu", "--threads", "1",
             "--price", str(self._price),
             *(["--bootstrap", bootstrap] if bootstrap else []),
-            *(["--fault", fault] if (fault := home.fault or self._fault) else []),
+            *(["--fault", home.fault] if home.fault else []),
         ])  # fmt: skip
-        with (paths.state_dir / "daemon.log").open("wb") as log:
+        with (paths.state_dir / "daemon.log").open("ab") as log:
             process = subprocess.Popen([*home.enter, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.nodes.append(LocalNode(name, paths, process))
+        return LocalNode(name, paths, process)
 
     def _paths(self, name: str) -> Paths:
         return Paths(self.folder / name)

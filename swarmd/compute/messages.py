@@ -42,6 +42,15 @@ class Load:
     """Micro-batches that memory was kept free for, at least ``credit``: how far credit may rise."""
     recompute: bool = False
     """Whether layers keep only their input, and compute the rest again in the backward pass."""
+    version: int | None = None
+    """Go on with the stage at hand, at this version; None: build it."""
+    keeps: bool = False
+    """Whether to keep the version before the newest one (``swarmd.train.past``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop where you are, and keep the stage: another plan follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,14 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Halted:
+    """Frames of the old plan are done with. The stage is at this version, and can go back to ``oldest``."""
+
+    version: int
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stepped:
     """A step is committed."""
 
@@ -162,10 +179,11 @@ class Broken:
     message: str
 
 
-TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Arrived, Sent, Kept)
+TO_WORKER: tuple[type[object], ...] = (Time, Load, Start, Halt, Arrived, Sent, Kept)
 FROM_WORKER: tuple[type[object], ...] = (
     Timed,
     Loaded,
+    Halted,
     Outgoing,
     Taken,
     Stepped,

@@ -25,7 +25,7 @@ from swarmd.runs.offers import take_part
 from swarmd.runs.record import RunRecord
 from swarmd.runs.session import Session, stream_pair
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.5
 FAREWELL_SECONDS = 2.0
 DIAL_SECONDS = 10.0
 
@@ -108,7 +108,8 @@ class Call:
         while True:
             message = await session.receive()
             self.conduct.check(message, beats=self._beats, step=self._record.step)
-            self._hear(self.peer, message)
+            if not self._released:
+                self._hear(self.peer, message)
 
     async def _beat(self, session: Session) -> None:
         while True:

@@ -17,6 +17,7 @@ from swarmd.protocols.messages import (
     Evaluated,
     Failed,
     Finished,
+    Halted,
     Profiled,
     Ready,
     StepDone,
@@ -30,7 +31,7 @@ from swarmd.scheduler.witness import AHEAD
 MAX_STEPS_AHEAD = 4096
 """Steps a stage may report beyond the last one that every stage has reported."""
 MAX_FAILURES = 8
-"""Times a member may say that it cannot go on: once for each link, and for its compute process."""
+"""Times a member may say under one plan that it cannot go on: once for each link, and for its compute process."""
 _AFTER: dict[type[object], tuple[type[object], ...]] = {
     Accepted: (),
     Declined: (),
@@ -51,21 +52,28 @@ class Conduct:
         self._spec = spec
         self._said: set[type[object]] = set()
         self._units: tuple[str, ...] = ()
-        self._last = self._scores = False
+        self._last = self._scores = self._halting = False
         self._step = self._stored = self._beat = self._failures = 0
         self._start = self._pay_every = self._receipts = 0
         self._scored = -1
 
-    def holds(self, stage: StageAssignment, version: int, *, head: bool = True) -> None:
+    def holds(self, stage: StageAssignment, version: int, *, head: bool = True, again: bool = False) -> None:
         """From now on the member may speak as the holder of a stage that starts at this version.
 
-        ``head``: evaluations go through it, and not through the stage's other replicas.
+        ``head``: evaluations go through it, and not through the stage's other replicas. ``again``: it goes on after
+        a halt, and tells of this version's checkpoint once more.
         """
         model = self._spec.model
         self._units = unit_names_of(model, stage.first, stage.end)
         self._last = stage.end == model.num_hidden_layers
         self._scores = self._last and head
-        self._step = self._stored = self._start = version
+        self._step = self._start = version
+        self._stored = version - again
+        self._scored, self._failures = -1, 0
+
+    def halts(self) -> None:
+        """The member is asked to stand still, and may say so once."""
+        self._halting = True
 
     def pays(self, pay_every: int) -> None:
         """From now on the member signs receipts, one for each boundary every so many steps."""
@@ -90,6 +98,9 @@ class Conduct:
                 self._scored = at
             case Checkpointed():
                 fits = self._checkpointed(message)
+            case Halted(version=version):
+                fits, self._halting = self._halting and version == self._step, False
+                self._said -= {Ready, Connected, Finished}
             case Receipted():
                 fits = self._receipted(message)
             case _:

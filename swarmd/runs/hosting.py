@@ -63,8 +63,12 @@ def free_memory(deps: RunDeps, lease: Lease) -> int:
     return max(0, deps.device.memory_limit() - others)
 
 
-def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment, index: int) -> Fit:
+def make_room(
+    deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment, index: int, *, keeps: bool = False
+) -> Fit:
     """Keep free what the ``index``-th stage needs, now that it is known; how it is run in that.
+
+    ``keeps``: with the version before the newest one.
 
     There is room for the micro-batches of its credit, and more, where memory is free, for a credit that turns out
     too small and for weight gradients that are put off (``swarmd.train.pace``). Where memory is short it has less
@@ -76,7 +80,7 @@ def make_room(deps: RunDeps, lease: Lease, spec: JobSpec, stage: StageAssignment
     shared = stage.service > 0 and spec.lanes == 1
 
     def needs(held: int, recompute: bool) -> int:
-        memory = stage_memory(spec, stage.first, stage.end, held, recompute=recompute, shared=shared)
+        memory = stage_memory(spec, stage.first, stage.end, held, recompute=recompute, shared=shared, keeps=keeps)
         return memory + (layout.total_bytes if stage.service else layout.frame_bytes)
 
     fit = fitted(needs, credit=credit, room=_useful_room(spec, stage, index), free=free)

@@ -10,7 +10,7 @@ import trio
 
 from swarmd.blobs import BlobStore
 from swarmd.protocols.budget import Budget
-from swarmd.protocols.checkpoint import parse_checkpoint
+from swarmd.protocols.checkpoint import Checkpoint, parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import RunFailed
 from swarmd.protocols.ids import BlobHash
@@ -79,8 +79,8 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
         weights_sha256=extra["weights_sha256"],
     )
     record.durable = record.checkpoint[0] if record.checkpoint else None
-    record.remembered = _remembered(stored)
     record.interrupted = stored.state not in FINAL_STATES
+    record.remembered = _remembered(stored, goes_on=record.asked.restarts > 0)
     record.spending = await spending_of(record, deps.jobs)
     if record.checkpoint is not None and deps.blobs.has(record.checkpoint[1]):
         record.kept = [await trio.to_thread.run_sync(_kept, record.checkpoint, deps.blobs)]
@@ -94,15 +94,22 @@ async def _load(stored: StoredRun, deps: RunDeps) -> RunRecord:
     return record
 
 
+async def newest_manifest(record: RunRecord, deps: RunDeps) -> Checkpoint | None:
+    """Of the newest whole checkpoint. Raises StateError or NotFound if our disk has lost it."""
+    if record.checkpoint is None:
+        return None
+    return parse_checkpoint(await trio.to_thread.run_sync(deps.blobs.get, record.checkpoint[1]))
+
+
 def _kept(checkpoint: tuple[int, BlobHash], blobs: BlobStore) -> KeptCheckpoint:
     step, name = checkpoint
     return KeptCheckpoint(step, name, frozenset(checkpoint_blobs(parse_checkpoint(blobs.get(name)))))
 
 
-def _remembered(stored: StoredRun) -> tuple[str, str, str]:
+def _remembered(stored: StoredRun, *, goes_on: bool) -> tuple[str, str, str]:
     if stored.state in FINAL_STATES:
         return stored.state, stored.extra["code"], stored.reason
-    return "failed", RunFailed.code, INTERRUPTED
+    return ("recovering", "", INTERRUPTED) if goes_on else ("failed", RunFailed.code, INTERRUPTED)
 
 
 def _extra(record: RunRecord, code: str) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class Keeper:
         self._newest = max(self._newest, step)
         return step == self._wanted
 
+    def go_back(self, step: int) -> None:
+        """All stages go back to this step: later ones will be told of once more."""
+        self._wanted, self._newest = None, step
+
     async def wait_for_last(self) -> None:
         """Return when the last step's checkpoint is whole."""
         record = self._record

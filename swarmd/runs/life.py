@@ -7,20 +7,20 @@ checkpoint, as long as ``scheduler.terms`` says so.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import trio
 
-from swarmd.protocols.checkpoint import Checkpoint, parse_checkpoint
 from swarmd.protocols.control import FINAL_STATES
 from swarmd.protocols.errors import StateError, SwarmdError
 from swarmd.protocols.ids import BlobHash, short
 from swarmd.runs.coordinator import Coordinator
 from swarmd.runs.deps import RunDeps
-from swarmd.runs.journal import save_record
+from swarmd.runs.journal import newest_manifest, save_record
 from swarmd.runs.record import RunRecord
 from swarmd.runs.view import decided_state
-from swarmd.scheduler.run import Phase
+from swarmd.scheduler.runstate import Phase
 from swarmd.scheduler.terms import Ending, Terms
 
 _logger = logging.getLogger(__name__)
@@ -103,17 +103,15 @@ class Life:
         """Wait as long as is due, and set the run back to its newest checkpoint."""
         record, reached = self._record, self._record.step
         record.reopen()
+        record.recoveries.lost(record.remembered[2], reached, time.time())
         self._changed()
         with trio.move_on_after(self._terms.pause):
             await self._stop_asked.wait()
-        manifest = None if record.checkpoint is None else await self._manifest(record.checkpoint[1])
+        manifest = await newest_manifest(record, self._deps)
         why = record.remembered[2]
         record.renew(manifest)
         words = f"term {record.term} goes on from step {record.step}, {reached - record.step} steps are done again"
         self._deps.events.warning(f"{why}; {words}", run=record.run)
-
-    async def _manifest(self, name: BlobHash) -> Checkpoint:
-        return parse_checkpoint(await trio.to_thread.run_sync(self._deps.blobs.get, name))
 
     def _end(self, code: str, reason: str) -> None:
         """What went wrong was not the coordinator's to tell."""

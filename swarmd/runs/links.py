@@ -13,14 +13,12 @@ reason acknowledgements wait for company, and slots are given back in pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 import trio
 
-from swarmd.compute.layout import SHARE_BYTES, SLOTS_PER_POOL, layout_of
-from swarmd.compute.memory import SlotPool, SlotReturns
-from swarmd.compute.messages import Arrived, Outgoing, Sent
+from swarmd.compute.layout import SHARE_BYTES, layout_of
+from swarmd.compute.messages import Arrived, Outgoing
 from swarmd.compute.process import Compute
 from swarmd.net.tensorlink import Flow, IncomingLink, LinkSpec, OutgoingLink, Ticket, dial_link
 from swarmd.protocols.errors import PeerLost, ProtocolViolation, RemoteError, TimedOut
@@ -32,20 +30,11 @@ from swarmd.protocols.tensors import Ack, FrameHeader
 from swarmd.runs.deps import RunDeps
 from swarmd.runs.expecting import AFTER, BEFORE, BESIDE, expected_frames
 from swarmd.runs.link_desk import ask_for_ticket
+from swarmd.runs.slots import HeldSlot, IncomingSlots, StageSlots
 from swarmd.scheduler.around import around, stage_of
 
 Note = Callable[[int, FrameHeader], None]
 """Told of each frame that crossed, and the place it came from or went to."""
-CLOSED = -1
-"""Not a slot: wakes a link that waits for one when the stage ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldSlot:
-    """A slot of the compute process's memory that a frame is being read into."""
-
-    index: int
-    view: memoryview
 
 
 class SlotSink:
@@ -55,7 +44,7 @@ class SlotSink:
         self,
         compute: Compute,
         at: int,
-        pool: SlotPool,
+        pool: IncomingSlots,
         expected: Callable[[FrameHeader], bool],
         note: Note,
     ) -> None:
@@ -66,12 +55,11 @@ class SlotSink:
         self._compute, self._expected, self._note = compute, expected, note
 
     def allocate(self, header: FrameHeader) -> HeldSlot | None:
-        """A free slot; waits for one. None when the stage has ended."""
+        """A free slot; waits for one. None when the plan has ended."""
         if not self._expected(header):
             raise ProtocolViolation(f"a frame this stage does not expect: {header.key}, {header.codec}, {header.shape}")
-        index = self.pool.take(None)
-        if index == CLOSED:
-            self.pool.give(CLOSED)
+        index = self.pool.take()
+        if index is None:
             return None
         return HeldSlot(index, self._compute.memory.slot(index, header.payload_bytes))
 
@@ -91,48 +79,66 @@ class SlotSink:
 
     def interrupt(self) -> None:
         """The link ends."""
-        self.pool.give(CLOSED)
+        self.pool.close()
 
 
 class StageLinks:
-    """The links of one place of one plan."""
+    """The links of one place of one plan: ``serve`` keeps them, and ``retire`` ends them when another plan follows."""
 
     def __init__(
         self,
         deps: RunDeps,
         compute: Compute,
+        slots: StageSlots,
         spec: JobSpec,
         plan: Plan,
         place: int,
-        nursery: trio.Nursery,
         broken: Callable[[PeerId, str], None],
         note: Note,
     ) -> None:
-        """Links run in ``nursery`` and end with it; ``broken`` is told when one ends before.
+        """``slots`` are the compute process's; ``broken`` is told when a link ends before its time.
 
         ``note`` gets the neighbour's place and the header of each frame that was sent, or has come whole, in one of
         several threads.
         """
         self.place, self.around = place, around(plan, place, apart=spec.lanes > 1)
         self._deps, self._compute, self._plan = deps, compute, plan
-        self._nursery, self._broken, self._note = nursery, broken, note
+        self._broken, self._note, self._slots = broken, note, slots
+        self._connecting, self._retired = trio.CancelScope(), trio.Event()
         layout = layout_of(spec)
-        self._pools = {pool.slots[0]: pool for pool in map(SlotPool, layout.incoming)}
         self._layout, self._neighbours = layout, self.around.neighbours
         self._largest = max(layout.slot_bytes, SHARE_BYTES)
         self._sinks = dict(self._make_sinks(spec))
-        self._sent = SlotReturns(lambda slots: compute.send(Sent(slots)))
         self._out: dict[int, OutgoingLink] = {}
         self._in: dict[int, IncomingLink[HeldSlot]] = {}
         self._complete = trio.Event()
 
-    async def connect(self) -> None:
-        """Open our sending links and wait for the neighbours' ones."""
-        async with trio.open_nursery() as nursery:
-            for at in self._neighbours:
-                nursery.start_soon(self._dial, at)
-        if self._neighbours:
-            await self._complete.wait()
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the links until ``retire``, or until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._retired.set()
+
+    async def retire(self) -> None:
+        """End all links; every slot they had is free again when this returns."""
+        self._connecting.cancel()
+        self._nursery.cancel_scope.cancel()
+        await self._retired.wait()
+        self._slots.reopen()
+
+    async def connect(self) -> bool:
+        """Open our sending links and wait for the neighbours' ones; False if the plan ended first."""
+        with self._connecting:
+            async with trio.open_nursery() as nursery:
+                for at in self._neighbours:
+                    nursery.start_soon(self._try, at)
+            if self._neighbours:
+                await self._complete.wait()
+        return not self._connecting.cancelled_caught
 
     def invite(self, peer: PeerId, request: OpenLink) -> LinkTicket:
         """A ticket for a neighbour of this plan (``Invites``)."""
@@ -153,27 +159,32 @@ class StageLinks:
         ways += [(seat.place, AFTER, layout.from_next) for seat in around.after]
         for at, way, slots in ways:
             expected = expected_frames(spec, self._plan, self.place, way)
-            yield at, SlotSink(self._compute, at, self._pools[slots[0]], expected, self._note)
+            yield at, SlotSink(self._compute, at, self._slots.of(slots), expected, self._note)
 
     def send(self, frame: Outgoing) -> None:
-        """Send a frame from its slot; from any thread. Raises PeerLost or Refused."""
-        link = self._out.get(frame.to)
-        if link is None:
-            return
+        """Send a frame from its slot; from any thread. One of an older plan, or to a link that broke, goes nowhere."""
+        link = self._out.get(frame.to) if frame.header.plan == self._plan.number else None
         view = self._compute.memory.slot(frame.slot, frame.header.payload_bytes)
-        link.send(frame.header, view, lambda: self._sent.give(frame.slot))
-        self._note(frame.to, frame.header)
-
-    def taken(self, slots: tuple[int, ...]) -> None:
-        """The compute process has read some slots; from any thread."""
-        for slot in slots:
-            self._pools[slot // SLOTS_PER_POOL * SLOTS_PER_POOL].give(slot)
+        try:
+            if link is None:
+                raise PeerLost("there is no such link")
+            link.send(frame.header, view, lambda: self._slots.sent(frame.slot))
+        except RemoteError:  # a link that has broken says so itself
+            self._slots.sent(frame.slot)
+        else:
+            self._note(frame.to, frame.header)
 
     def traffic(self) -> tuple[int, int]:
         """Bytes sent and received by all links."""
         return sum(link.bytes_sent for link in self._out.values()), sum(
             link.bytes_received for link in self._in.values()
         )
+
+    async def _try(self, at: int) -> None:
+        try:
+            await self._dial(at)
+        except RemoteError as error:
+            self._broken(self._plan.stages[at].peer, error.message)
 
     async def _dial(self, at: int) -> None:
         plan, there = self._plan, self._plan.stages[at]

@@ -153,7 +153,7 @@ class Runs:
         """Runs that were going when the daemon ended go on, once the device is known."""
         await self._deps.device.probed.wait()
         for record in self.records[::-1]:
-            if record.interrupted and record.asked.restarts and len(self._running) < MAX_RUNNING:
+            if record.interrupted and record.asked.restarts:
                 self._begin(record, again=True)
 
     def _needed(self) -> set[BlobHash]:

@@ -30,6 +30,8 @@ from swarmd.protocols.messages import (
     Evaluated,
     Failed,
     Finished,
+    Halt,
+    Halted,
     Heartbeat,
     Offer,
     Probe,
@@ -53,7 +55,10 @@ from swarmd.runs.orders import Orders
 from swarmd.runs.providing import Post
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS
+from swarmd.runs.slots import StageSlots
 from swarmd.scheduler.around import stage_of
+from swarmd.scheduler.fitting import Fit
+from swarmd.scheduler.mending import may_mend
 
 FAREWELL_SECONDS = 1.0
 
@@ -88,7 +93,9 @@ class Membership:
         self._token = trio.lowlevel.current_trio_token()
         self._to_loop, self._from_compute = trio.open_memory_channel[object](1024)
         self._compute: Compute | None = None
+        self._slots: StageSlots | None = None
         self._links: StageLinks | None = None
+        self._fit: Fit | None = None
         self._plan: Plan | None = None
         self._grant = Grant(lease.store, {statement.submitter})
         self._work = compute.Work(0, 0, 0, 0, 0, 0)
@@ -132,8 +139,8 @@ class Membership:
                 return
             if isinstance(message, Heartbeat):
                 await self._session.send(self._beat(message.number))
-            elif isinstance(message, Terms):
-                await self._do(message)  # before a Connect that comes with it
+            elif isinstance(message, Terms | Halt) or (isinstance(message, Assign) and message.version is not None):
+                await self._do(message)  # before what comes with it
             elif isinstance(message, VoucherNote | LastReceipts | AskRelease):
                 self._earning.hear(message)
             else:
@@ -149,14 +156,19 @@ class Membership:
         match message:
             case Probe():
                 await self._tell(await self._computer(), compute.Time(self._offer.spec, self._deps.fault))
-            case Assign(plan=raw, stage=place):
-                await self._build(open_plan(raw, self._deps.network.id, self._session.remote), place)
+            case Assign(plan=raw, stage=place, version=version):
+                plan = open_plan(raw, self._deps.network.id, self._session.remote)
+                await (self._build(plan, place) if version is None else self._go_on(plan, place, version))
+            case Halt() if self._links is not None and self._compute is not None:
+                await self._links.retire()
+                self._links = None
+                self._compute.send(compute.Halt())
             case Terms():
                 self._agree(message)
             case Connect() if self._links is not None:
                 self._earning.check()
-                await self._links.connect()
-                await self._session.send(Connected())
+                if await self._links.connect():
+                    await self._session.send(Connected())
             case Begin() if self._links is not None and self._compute is not None and self._plan is not None:
                 self._lease.words = f"trains stage {stage_of(self._plan, self._links.place)}"
                 self._compute.send(compute.Start())
@@ -195,8 +207,9 @@ class Membership:
         await trio.to_thread.run_sync(computer.send, message, abandon_on_cancel=True)
 
     def _check(self, plan: Plan, place: int) -> None:
-        if (plan.run, plan.term) != (self._statement.run, self._offer.term) or self._plan is not None:
-            raise ProtocolViolation("a plan of another run or term, or a second one")
+        newest = self._plan.number if self._plan else 0
+        if (plan.run, plan.term) != (self._statement.run, self._offer.term) or plan.number <= newest or self._links:
+            raise ProtocolViolation("a plan of another run or term, or an older one, or before the last has ended")
         if not 0 <= place < len(plan.stages) or plan.stages[place].peer != self._deps.identity.peer:
             raise ProtocolViolation("a plan that does not put this node where it says")
         if plan.stages[-1].end != self._spec.model.num_hidden_layers:
@@ -208,22 +221,39 @@ class Membership:
             raise ProtocolViolation('a plan with replicas for a run without sum = "exact", or with stale steps')
 
     async def _build(self, plan: Plan, place: int) -> None:
+        """Fetch what the stage needs, and have it built."""
         self._check(plan, place)
         here, stage = plan.stages[place], stage_of(plan, place)
-        fit = make_room(self._deps, self._lease, self._spec, here, stage)
+        keeps = may_mend(plan, self._spec)
+        self._fit = make_room(self._deps, self._lease, self._spec, here, stage, keeps=keeps)
         self._plan = plan
         self._lease.words = f"loads layers {here.first} to {here.end - 1}"
         await needed_blobs(self._deps, self._statement, self._spec, plan, place, self._lease.store)
-        computer = await self._computer()
-        self._links = StageLinks(
-            self._deps, computer, self._spec, plan, place, self._nursery, self._broken_link, self._note
-        )
-        self._deps.desk.open(plan.run, self._links)
+        await self._load(plan, place, self._fit, None)
+
+    async def _go_on(self, plan: Plan, place: int, version: int) -> None:
+        """Take a place in another plan of this term with the stage that is here."""
+        self._check(plan, place)
+        old, new = self._plan, plan.stages[place]
+        held = next((each for each in old.stages if each.peer == new.peer), None) if old else None
+        if self._fit is None or held is None or (held.first, held.end) != (new.first, new.end):
+            raise ProtocolViolation("a plan that goes on with a stage which is not here")
+        self._plan, self._finished = plan, False
+        await self._load(plan, place, self._fit, version)
+
+    async def _load(self, plan: Plan, place: int, fit: Fit, version: int | None) -> None:
+        computer, here = await self._computer(), plan.stages[place]
+        self._slots = self._slots or StageSlots(computer, self._layout)
+        links = StageLinks(self._deps, computer, self._slots, self._spec, plan, place, self._broken_link, self._note)
+        await self._nursery.start(links.serve)
+        self._links = links
+        self._deps.desk.open(plan.run, links)
         await self._tell(
             computer,
             compute.Load(
-                self._offer.spec, plan.run, plan.term, plan.number, stage, len(plan.groups), here.first, here.end,
-                fit.credit, self._links.around, plan.checkpoint, self._deps.fault, fit.room, fit.recompute,
+                self._offer.spec, plan.run, plan.term, plan.number, stage_of(plan, place), len(plan.groups),
+                here.first, here.end, fit.credit, links.around, plan.checkpoint, self._deps.fault, fit.room,
+                fit.recompute, version, may_mend(plan, self._spec),
             ),
         )  # fmt: skip
 
@@ -233,10 +263,11 @@ class Membership:
     def _from_thread(self, message: object) -> None:
         """What the compute process says, in its reader's thread: frames go on from here, the rest to the loop."""
         if isinstance(message, compute.Outgoing) and self._links is not None:
-            with suppress(RemoteError):  # a link that has broken says so itself
-                self._links.send(message)
-        elif isinstance(message, compute.Taken) and self._links is not None:
-            self._links.taken(message.slots)
+            self._links.send(message)
+        elif isinstance(message, compute.Outgoing) and self._slots is not None:
+            self._slots.sent(message.slot)
+        elif isinstance(message, compute.Taken) and self._slots is not None:
+            self._slots.taken(message.slots)
         else:
             if isinstance(message, compute.Stepped):
                 self._earning.committed(message.step)
@@ -266,6 +297,8 @@ class Membership:
                     if thrift:
                         self._deps.events.warning(thrift, run=self._statement.run)
                     await self._session.send(Ready(version))
+                case compute.Halted(version, oldest):
+                    await self._session.send(Halted(version, oldest))
                 case compute.Stepped(step, loss, norms, work):
                     self._step, self._work = step, work
                     await self._session.send(StepDone(step, loss, norms))

@@ -1,4 +1,4 @@
-"""What a coordinator may say to its member, and when: each request once, in order; heartbeats not too often.
+"""What a coordinator may say to its member, and when: each request once, in order; heartbeats and halts not too often.
 
 So whatever a hostile one sends, the member starts one compute process at most, and holds a place in vain for
 a bounded time.
@@ -7,13 +7,15 @@ a bounded time.
 from __future__ import annotations
 
 from swarmd.protocols.errors import PeerLost, ProtocolViolation
-from swarmd.protocols.messages import Assign, Begin, Connect, Heartbeat, Probe, Release
+from swarmd.protocols.messages import Assign, Begin, Connect, Halt, Heartbeat, Probe, Release
 from swarmd.protocols.pacing import RateLimit
 from swarmd.protocols.pay_messages import AskRelease, LastReceipts, Terms, VoucherNote
 
 HEARTBEATS = (5.0, 60)
 """A second in the long run, and at once: a coordinator sends one a second, a slow network several together."""
 VOUCHERS = (5.0, 60)
+HALTS = (0.5, 20)
+"""Each is a peer lost or won: many at once, when a household's line goes down."""
 PREPARE_SECONDS = 900.0
 """A lease ends when training has not begun by then."""
 _ORDER: tuple[type[object], ...] = (Probe, Assign, Terms, Connect, Begin)
@@ -26,6 +28,7 @@ class Orders:
     def __init__(self, now: float) -> None:
         self._heartbeats: RateLimit[None] = RateLimit(*HEARTBEATS)
         self._vouchers: RateLimit[None] = RateLimit(*VOUCHERS)
+        self._halts: RateLimit[None] = RateLimit(*HALTS)
         self._begin_by = now + PREPARE_SECONDS
         self._asked = self._ending = 0
 
@@ -36,10 +39,18 @@ class Orders:
         elif isinstance(message, VoucherNote):
             if not self._vouchers.allow(None, now):
                 raise ProtocolViolation("too many vouchers")
+        elif isinstance(message, Halt):
+            self._halt(now)
         elif type(message) in _AT_THE_END:
             self._ending = _next(message, _AT_THE_END, self._ending)
         elif not isinstance(message, Release):
             self._asked = _next(message, _ORDER, self._asked)
+
+    def _halt(self, now: float) -> None:
+        """After it a stage is told its place anew."""
+        if self._asked <= _ORDER.index(Assign) or not self._halts.allow(None, now):
+            raise ProtocolViolation("Halt came out of turn, or too often")
+        self._asked, self._begin_by = _ORDER.index(Assign), now + PREPARE_SECONDS
 
     def _check_patience(self, now: float) -> None:
         if not self._heartbeats.allow(None, now):

@@ -64,7 +64,7 @@ async def _apart(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps)
 
     places, reasons = await trio.to_thread.run_sync(in_memory, spec, planned)
     told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
-    return Plan(record.run, record.term, 1, told, record.start), reasons
+    return Plan(record.run, record.term, record.next_number, told, record.start), reasons
 
 
 async def _shared(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps) -> tuple[Plan, tuple[str, ...]]:
@@ -82,7 +82,7 @@ async def _shared(record: RunRecord, workers: list[WorkerProfile], deps: RunDeps
     places = shared_places(chosen, workers, model, most_held(spec))
     told = tuple(replace(place, addresses=_addresses(place.peer, deps)) for place in places)
     reasons = tuple(stage.reason for stage in chosen.stages for _ in stage.peers)
-    return Plan(record.run, record.term, 1, told, record.start), reasons
+    return Plan(record.run, record.term, record.next_number, told, record.start), reasons
 
 
 async def purse_of(record: RunRecord, deps: RunDeps, prices: Mapping[PeerId, int]) -> Purse:
@@ -121,7 +121,7 @@ def _plan(record: RunRecord, chosen: Partition, deps: RunDeps) -> Plan:
         )
         for index, stage in enumerate(chosen.stages)
     )
-    return Plan(record.run, record.term, 1, stages, record.start)
+    return Plan(record.run, record.term, record.next_number, stages, record.start)
 
 
 def _addresses(peer: PeerId, deps: RunDeps) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ from swarmd.protocols.rounds import over_lanes
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.statements import Plan, RunStatement
 from swarmd.runs.blob_exchange import Grant
+from swarmd.runs.recoveries import Recoveries
 from swarmd.scheduler.agreement import Agreement
-from swarmd.scheduler.run import RunState
+from swarmd.scheduler.runstate import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class RunRecord:
     settled: bool = False
     """The run's last state is on disk."""
     plan: Plan | None = None
+    resumed: int | None = None
+    """The version that the stages of this plan were asked to go on from; None: they were built."""
     reasons: tuple[str, ...] = ()
     """Why each stage is where it is."""
     members: dict[PeerId, MemberRecord] = field(default_factory=dict[PeerId, MemberRecord])
@@ -122,6 +125,7 @@ class RunRecord:
     """Newest step whose checkpoint a restarted daemon would know of."""
     weights_sha256: str | None = None
     reference: dict[str, float] = field(default_factory=dict[str, float])
+    recoveries: Recoveries = field(default_factory=Recoveries)
     recent: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=32))
     _agreement: Agreement | None = None
     _open: dict[int, dict[PeerId, StepDone]] = field(default_factory=dict[int, dict[PeerId, StepDone]])
@@ -145,6 +149,27 @@ class RunRecord:
         """The term has its plan."""
         self.plan, self.reasons, self._agreement = plan, reasons, Agreement(plan.groups)
 
+    def mended(self, plan: Plan, version: int, now: float) -> tuple[StepRow, ...]:
+        """Another plan goes on from this version; rows that waited for those who were left out."""
+        if self.plan is not None:
+            old = dict(zip((place.peer for place in self.plan.stages), self.reasons, strict=True))
+            self.planned(plan, tuple(old[place.peer] for place in plan.stages))
+        self.resumed = version
+        due = sorted(step for step in self._open if step <= version)
+        rows = tuple(row for step in due if (row := self._whole(step, now)) is not None)
+        self._open.clear()
+        return rows
+
+    @property
+    def holders(self) -> tuple[PeerId, ...]:
+        """Peers of the plan's places."""
+        return tuple(place.peer for place in self.plan.stages) if self.plan else ()
+
+    @property
+    def next_number(self) -> int:
+        """Of the term's next plan."""
+        return self.plan.number + 1 if self.plan else 1
+
     def place(self, peer: PeerId) -> int:
         """The place that a peer holds. Raises ValueError for a peer without one."""
         places = self.plan.stages if self.plan else ()
@@ -167,17 +192,21 @@ class RunRecord:
             self.agreed(peer, "norms or losses", report.step, (report.loss, report.squared_norms))
         reports = self._open.setdefault(report.step, {})
         reports[peer] = report
-        if len(reports) < len(self.plan.stages):
+        return self._whole(report.step, now)
+
+    def _whole(self, step: int, now: float) -> StepRow | None:
+        reports = self._open[step]
+        if self.plan is None or any(place.peer not in reports for place in self.plan.stages):
             return None
-        del self._open[report.step]
+        del self._open[step]
         lanes = self.spec.lanes
         heard = [place for group in self.plan.groups for place in group[:lanes]]
         counted = [reports[self.plan.stages[place].peer] for place in heard]
         losses = [float(each.loss or "nan") for each in counted[-lanes:]]
         loss, norm = over_lanes(losses, (float(text) for each in counted for text in each.squared_norms))
-        row = StepRow(report.step, loss, norm, now)
-        self.rows[report.step] = row
-        self.recent.append((report.step, now))
+        row = StepRow(step, loss, norm, now)
+        self.rows[step] = row
+        self.recent.append((step, now))
         return row
 
     def stored(self, step: int, units: tuple[UnitState, ...], blobs: BlobStore) -> Checkpoint | None:
@@ -207,7 +236,7 @@ class RunRecord:
 
     def reopen(self) -> None:
         """The run is to go on; the reason why it does not remains until it does."""
-        self.remembered = ("recruiting", "", self.state.reason if self.state else self.remembered[2])
+        self.remembered = ("recovering", "", self.state.reason if self.state else self.remembered[2])
         self.interrupted = self.settled = False
 
     def renew(self, checkpoint: Checkpoint | None) -> None:
@@ -217,9 +246,14 @@ class RunRecord:
         self.trained_before += (self.ended or 0) - (self.began or self.ended or 0)
         self.began = self.ended = self.state = None
         self.reopen()
+        self.go_back(checkpoint)
+
+    def go_back(self, checkpoint: Checkpoint | None) -> None:
+        """Set back to the newest checkpoint, whose manifest this is; None: to the beginning."""
         if self.checkpoint is not None and checkpoint is not None:
             self.start = self.checkpoint[1]
             self.grant.blobs |= {self.start, *checkpoint_blobs(checkpoint)}
+        self.resumed = None
         self.forget_after(checkpoint.step if checkpoint else 0)
 
     def forget_after(self, step: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from swarmd.protocols.advert import Advert
-from swarmd.protocols.control import RunView, StageView
+from swarmd.protocols.control import RecoveryView, RunView, StageView
 from swarmd.protocols.footprint import parameter_count
 from swarmd.protocols.ids import PeerId
 from swarmd.protocols.statements import StageAssignment
@@ -13,7 +14,8 @@ from swarmd.runs.record import MemberRecord, RunRecord
 from swarmd.scheduler.around import stage_of
 
 MAX_POINTS = 400
-_WORDS = {"PLANNING": "probing", "CONNECTING": "loading"}
+_WORDS = {"PLANNING": "probing", "CONNECTING": "loading", "MENDING": "recovering", "HALTING": "recovering"}
+_AGAIN = {"PROBING": "recovering", "PLANNING": "recovering", "LOADING": "recovering", "CONNECTING": "recovering"}
 
 
 def state_words(record: RunRecord) -> tuple[str, str, str]:
@@ -26,6 +28,8 @@ def decided_state(record: RunRecord) -> tuple[str, str, str]:
     if record.state is None:
         return record.remembered
     name = record.state.phase.name
+    if record.state.halts and name in _AGAIN:
+        return _AGAIN[name], record.state.code, record.state.reason
     return _WORDS.get(name, name.lower()), record.state.code, record.state.reason
 
 
@@ -60,6 +64,7 @@ def run_view(record: RunRecord, adverts: Mapping[PeerId, Advert], now: float) ->
         stages=_stages(record, adverts),
         directory=str(record.directory),
         weights_sha256=record.weights_sha256,
+        recoveries=tuple(RecoveryView(**asdict(each)) for each in record.recoveries.all),
     )
 
 

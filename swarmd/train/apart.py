@@ -70,6 +70,12 @@ class ApartReplica:
         self._left, self._step = self._own, step + 1
         return made
 
+    def close(self) -> None:
+        """Its plan has ended: slots that frames wait in are free again."""
+        for frame in self._early:
+            frame.release()
+        self._early.clear()
+
     @property
     def whole(self) -> bool:
         """Whether the step at hand may be committed: it is made, and the round that is due with it has all words."""

@@ -18,7 +18,8 @@ def flow_of(load: Load, spec: JobSpec, version: int) -> FlowStage:
     around, micro_batches = load.around, spec.batch.micro_batches
     apart = spec.lanes > 1
     due = {step for step in range(version, spec.schedule.steps + 1) if evaluation_due(spec.schedule, step)}
-    due -= set() if version == 0 else {version}
+    if load.version is None and version:  # from a checkpoint, which is made after its version's evaluation
+        due -= {version}
     return FlowStage(
         stage=load.stage,
         stages=load.stages,

@@ -74,6 +74,12 @@ class Replica:
             self.heard(frame)
         return made
 
+    def close(self) -> None:
+        """Its plan has ended: slots that frames wait in are free again."""
+        for frame in self._early:
+            frame.release()
+        self._early.clear()
+
     @property
     def whole(self) -> bool:
         """Whether the step at hand may be committed: every part is here, and our own has been read."""

@@ -48,5 +48,5 @@ def planned(load: Load, spec: JobSpec, device: torch.device) -> str:
 def _needs(load: Load, spec: JobSpec, held: int, recompute: bool) -> int:
     layout, several = layout_of(spec), bool(load.around.others)
     shared = several and spec.lanes == 1
-    memory = stage_memory(spec, load.first, load.end, held, recompute=recompute, shared=shared)
+    memory = stage_memory(spec, load.first, load.end, held, recompute=recompute, shared=shared, keeps=load.keeps)
     return memory + (layout.total_bytes if several else layout.frame_bytes)

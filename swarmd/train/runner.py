@@ -14,20 +14,21 @@ from typing import Protocol
 from torch import Tensor
 
 from swarmd.blobs import BlobStore
-from swarmd.compute.messages import Load, Scored, Stepped, Stored, Work
+from swarmd.compute.messages import Load, Scored, Stepped, Stored
 from swarmd.protocols.checkpoint import UnitState
 from swarmd.protocols.errors import ProtocolViolation
 from swarmd.protocols.footprint import most_held
 from swarmd.protocols.spec import JobSpec
 from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.scheduler.flow import Action, Backward, Commit, Evaluate, FlowStage, Forward, Weigh
-from swarmd.train.faults import lag, strike
+from swarmd.train.faults import Strikes, lag
 from swarmd.train.loading import evaluation_batches, replica_of
 from swarmd.train.outbox import Notice
 from swarmd.train.pace import Pace
 from swarmd.train.replica import Heard
 from swarmd.train.routes import Routes
 from swarmd.train.stage import Stage
+from swarmd.train.tally import Tally
 
 
 class Outlet(Protocol):
@@ -53,16 +54,18 @@ class Outlet(Protocol):
 class StageRunner:
     """Runs one stage of one plan, or one of its replicas, from its first version to the last step."""
 
-    def __init__(self, load: Load, spec: JobSpec, stage: Stage, flow: FlowStage, blobs: BlobStore) -> None:
+    def __init__(
+        self, load: Load, spec: JobSpec, stage: Stage, flow: FlowStage, blobs: BlobStore, tally: Tally | None = None
+    ) -> None:
+        """``tally``: of the process, if it had a place in an earlier plan."""
         self._load, self._spec, self._stage, self._flow, self._blobs = load, spec, stage, flow, blobs
         self._routes = Routes(load.around, spec.batch.micro_batches)
         self._replica = replica_of(load, spec, stage)
         self._told_whole = False
-        self._lag = lag(load.fault)
+        self._lag, self._strikes = lag(load.fault), Strikes(load, stage)
         self._inputs: dict[tuple[int, int, int], Tensor] = {}
         self._scores: list[float] = []
-        self._forward_ns = self._backward_ns = self._busy_ns = self._forwards = 0
-        self._commit_ns = self._commits = 0
+        self._tally = tally or Tally()
         self._pace = Pace(
             stage=load.stage,
             stages=load.stages,
@@ -113,6 +116,11 @@ class StageRunner:
             raise ProtocolViolation("a word of another replica, where there is none")
         self._replica.heard(Heard(sender, key.direction, key.step, key.micro_batch, values, release))
 
+    def begin(self, outlet: Outlet) -> None:
+        """Before the first turn. After a halt, tell of its checkpoint once more: who told of it may be gone."""
+        if self._load.version:
+            self._keep_checkpoint(self._load.version, outlet)
+
     def turn(self, outlet: Outlet) -> bool:
         """Do the next action; False when there is none until something arrives."""
         self._send_on(outlet)
@@ -122,20 +130,13 @@ class StageRunner:
             return False
         began = time.perf_counter_ns()
         self._act(action, outlet)
-        self._busy_ns += time.perf_counter_ns() - began
+        self._tally.busy_ns += time.perf_counter_ns() - began
         return True
 
-    def work(self) -> Work:
-        """Totals so far."""
-        count = max(1, self._forwards)
-        return Work(
-            self._forwards,
-            self._busy_ns,
-            self._forward_ns // count,
-            self._backward_ns // count,
-            time.process_time_ns(),
-            self._commit_ns // max(1, self._commits),
-        )
+    def close(self) -> None:
+        """The plan has ended: what frames of it still hold is free again."""
+        if self._replica is not None:
+            self._replica.close()
 
     def _act(self, action: Action, outlet: Outlet) -> None:
         match action:
@@ -156,8 +157,8 @@ class StageRunner:
         time.sleep(self._lag)
         ended = time.perf_counter()
         self._pace.forward(step, index, began, ended)
-        self._forward_ns += int((ended - began) * 1e9)
-        self._forwards += 1
+        self._tally.forward(ended - began)
+        self._strikes.reached(step, "forward")
         if result is not None:
             self._routes.leave((step, index), result)
             self._send_on(outlet)
@@ -181,7 +182,8 @@ class StageRunner:
         result = self._stage.backward(step, index, above, split=split)
         ended = time.perf_counter()
         self._pace.backward(began, ended, split=split)
-        self._backward_ns += int((ended - began) * 1e9)
+        self._tally.backward(ended - began)
+        self._strikes.reached(step, "backward")
         if result is not None:
             to = self._routes.home((step, index))
             outlet.tensor(to, Direction.BACKWARD, step, index, self._spec.schedule.computed_with(step), result)
@@ -193,7 +195,7 @@ class StageRunner:
         self._stage.weigh(step, index)
         ended = time.perf_counter()
         self._pace.weigh(began, ended)
-        self._backward_ns += int((ended - began) * 1e9)
+        self._tally.backward(ended - began)
 
     def _evaluate(self, step: int, batch: int, outlet: Outlet) -> None:
         result = self._stage.evaluate(batch, self._inputs.pop((Direction.EVALUATE, step, batch), None))
@@ -212,17 +214,21 @@ class StageRunner:
     def _commit(self, step: int, outlet: Outlet) -> None:
         began = time.perf_counter_ns()
         result = self._replica.commit(step) if self._replica else self._stage.commit(step)
-        self._commit_ns += time.perf_counter_ns() - began
-        self._commits += 1
+        self._tally.commit(time.perf_counter_ns() - began)
         self._told_whole = False
         self._pace.commit()
         self._refresh()
-        strike(self._load.fault, self._load.around.place, step, self._stage)
+        self._strikes.reached(step, "commit")
         norms = tuple(repr(norm) for _, norm in result.squared_norms)
-        outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self.work()))
+        outlet.report(Stepped(step, None if result.loss is None else repr(result.loss), norms, self._tally.work()))
+        self._keep_checkpoint(step, outlet)
+
+    def _keep_checkpoint(self, step: int, outlet: Outlet) -> None:
         if step % self._spec.schedule.checkpoint_every == 0 or step == self._spec.schedule.steps:
             outlet.make_room()
-            outlet.report(Stored(step, self._store()))
+            stored = self._store()
+            self._strikes.reached(step, "checkpoint")
+            outlet.report(Stored(step, stored))
 
     def _check(self, header: FrameHeader, boundary: int) -> None:
         key, here = header.key, (self._load.run, self._load.term, boundary)

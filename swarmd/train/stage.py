@@ -120,6 +120,11 @@ class Stage:
         return self._weights.version
 
     @property
+    def oldest(self) -> int:
+        """The lowest version that this stage can go back to."""
+        return self._weights.oldest
+
+    @property
     def units(self) -> dict[str, Unit]:
         """The newest weights and their moments, by unit."""
         return self._weights.units
@@ -191,6 +196,19 @@ class Stage:
         self._sums.clear()
         self._forwarded = {key for key in self._forwarded if key[0] > step}
         return StageStep(math.fsum(losses) if self.last else None, norms)
+
+    def keep_past(self, wanted: bool) -> None:
+        """From now on keep the version before the newest one, or keep it no longer."""
+        self._weights.keep_past(wanted)
+
+    def go_back(self, version: int) -> None:
+        """Forget all that was computed of open steps, and be at this version again."""
+        self._weights.go_back(version)
+        self._sums.clear()
+        self._graphs.clear()
+        self._deferred.clear()
+        self._forwarded.clear()
+        self._losses.clear()
 
     def told(self, of: Round) -> bytes:
         """What this replica tells the others in a round, whose step is just committed. Raises RunFailed."""

@@ -16,6 +16,7 @@ from swarmd.protocols.spec import JobSpec
 from swarmd.train.checkpoint import Unit
 from swarmd.train.model import Model
 from swarmd.train.optim import AdamW
+from swarmd.train.past import Past
 from swarmd.train.subspace import open_subspace
 from swarmd.train.sums import Sums
 from swarmd.train.working import refresh, working
@@ -39,6 +40,27 @@ class Versions:
         self.units = units
         self.newest = self._model()
         self._before: tuple[dict[str, Unit], Model] | None = None
+        self._past: Past | None = None
+
+    @property
+    def oldest(self) -> int:
+        """The lowest version that ``go_back`` can reach."""
+        kept = self._past.version if self._past else None
+        return self.version if kept is None else kept
+
+    def keep_past(self, wanted: bool) -> None:
+        """From now on keep the version before the newest one, or keep it no longer."""
+        self._past = (self._past or Past(self.units)) if wanted else None
+
+    def go_back(self, version: int) -> None:
+        """Be at this version again. Raises ProtocolViolation for one that is no longer here."""
+        if version == self.version:
+            return
+        if self._past is None:
+            raise ProtocolViolation(f"the weights of step {version} are no longer here")
+        self._past.restore(version, self.units)
+        self.version = version
+        self.changed()
 
     def of(self, step: int) -> Model:
         """The model that a step's micro-batches go through. Raises ProtocolViolation for a step not open now."""
@@ -53,6 +75,8 @@ class Versions:
         """Make the next version; each unit's squared gradient norm before clipping."""
         if self._spec.schedule.stale(step + 1):
             self._keep()
+        if self._past is not None:
+            self._past.keep(self.version, self.units)
         self.version = step
         squares = [(name, self._optimizer.update(step, unit, sums)) for name, unit in self.units.items()]
         self.changed()

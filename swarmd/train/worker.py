@@ -28,6 +28,8 @@ from swarmd.compute.messages import (
     Arrived,
     Broken,
     Done,
+    Halt,
+    Halted,
     Load,
     Loaded,
     Start,
@@ -37,10 +39,8 @@ from swarmd.compute.messages import (
 from swarmd.gpu.devices import resolve
 from swarmd.protocols.checkpoint import parse_checkpoint
 from swarmd.protocols.errors import SwarmdError, TimedOut
-from swarmd.protocols.spec import parse_spec
-from swarmd.protocols.tensors import (
-    Direction,
-)
+from swarmd.protocols.spec import JobSpec, parse_spec
+from swarmd.protocols.tensors import Direction, FrameHeader
 from swarmd.train.compiled import prepare_compiler
 from swarmd.train.data import TokenData
 from swarmd.train.departures import Departures
@@ -56,6 +56,7 @@ from swarmd.train.sending import SEND_PATIENCE_SECONDS, Boundary, Sender
 from swarmd.train.shortage import failure, is_shortage
 from swarmd.train.stage import Stage, deterministic
 from swarmd.train.staging import Direct, Staging
+from swarmd.train.tally import Tally
 from swarmd.train.timing import time_micro_batch
 
 
@@ -72,7 +73,9 @@ class Worker:
         self.reader = Reader(channel, memory, layout, self.sender)
         self.staging: Staging = Direct(torch.device("cpu"))
         self.departures = Departures(self.reader.inbox.put)
+        self.tally = Tally()
         self.framing: Framing | None = None
+        self.stage: Stage | None = None
         self.runner: StageRunner | None = None
 
     def run(self) -> None:
@@ -93,7 +96,7 @@ class Worker:
         """A failed operation in words. What ran out of memory gives up its stage, and with it the memory."""
         if not is_shortage(error):
             return Broken("compute", f"{type(error).__name__}: {error}"[:500])
-        self.runner = None
+        self.runner = self.stage = None
         what, numbers = "timing", ""
         if self.framing is not None:
             load, spec = self.framing.load, self.framing.spec
@@ -108,17 +111,23 @@ class Worker:
             case Time(raw, fault):
                 layer, *ends = time_micro_batch(parse_spec(raw), self.device)
                 self.channel.send(Timed(layer + int(lag(fault) * 1e9), *ends))
-            case Load():
+            case Load(version=None):
                 self.build(message)
+            case Load() if self.stage is not None and self.framing is not None:
+                self.go_on(message, self.stage, self.framing)
+            case Halt() if self.stage is not None:
+                self.halt(self.stage)
             case Start() if self.runner is not None:
                 self.train(self.runner)
-            case Came(header, tensor, sender, at) if self.runner:
+            case Came(header, tensor, sender, at) if self._wanted(header) and self.runner:
                 self.runner.arrived(header, tensor, sender, at)
-            case Arrived(header, slot, sender) if self.runner:
+            case Arrived(header, slot, sender) if self._wanted(header) and self.runner:
                 values = self.memory.slot(slot, header.payload_bytes)
                 self.runner.noticed(header, values, sender, lambda: self.reader.give_back(slot))
-            case Came() | Arrived() if self.framing is not None:
-                pass  # its stage ran out of memory, and the daemon knows
+            case Came() if self.framing is not None:
+                pass  # of a plan that has ended, or of a stage that ran out of memory
+            case Arrived(slot=slot) if self.framing is not None:
+                self.reader.give_back(slot)
             case Reopened(slot):
                 self.sender.reopened(slot)
             case Exception():
@@ -127,7 +136,8 @@ class Worker:
                 raise SwarmdError(f"{type(message).__name__} before a stage was loaded")
 
     def build(self, load: Load) -> None:
-        """Build the stage from seeded weights or a checkpoint."""
+        """Build the stage from seeded weights or a checkpoint; the one before it makes room."""
+        self.runner = self.stage = None
         spec = parse_spec(load.spec)
         deterministic(spec)
         load, thrift = with_what_there_is(load, spec, resolve(self.device))
@@ -140,20 +150,37 @@ class Worker:
             spec, load.first, load.end, data,
             device=self.device, checkpoint=start, read=self.blobs.get, lane=lane, recompute=load.recompute,
         )  # fmt: skip
-        flow = flow_of(load, spec, stage.version)
-        self.runner = StageRunner(load, spec, stage, flow, self.blobs)
+        self.stage = stage
+        self._place(load, spec, stage)
         self.staging = self.reader.staging = stage.staging
         if self.staging.overlaps:
             self.departures.thread()
         self.channel.send(Loaded(stage.version, thrift))
 
+    def go_on(self, load: Load, stage: Stage, framing: Framing) -> None:
+        """Take a place in another plan with the stage at hand."""
+        stage.go_back(stage.version if load.version is None else load.version)
+        self.framing = Framing(load, framing.spec)
+        self._place(load, framing.spec, stage)
+        self.channel.send(Loaded(stage.version, ""))
+
+    def halt(self, stage: Stage) -> None:
+        """Leave the plan, and keep the stage."""
+        if self.runner is not None:
+            self.runner.close()
+        self.runner = None
+        self.report(Halted(stage.version, stage.oldest))
+
     def train(self, runner: StageRunner) -> None:
-        """Take frames and turn until the last step is done."""
+        """Take frames and turn until the last step is done, or another plan follows."""
+        runner.begin(self)
         while not runner.done:
-            while not self.reader.inbox.empty():
+            while not self.reader.inbox.empty() and self.runner is runner:
                 self._next(self.reader.inbox.get())
-            if not runner.turn(self) and not runner.done:
+            if self.runner is runner and not runner.turn(self) and not runner.done:
                 self._next(self.reader.inbox.get())
+            if self.runner is not runner:
+                return
         self.report(Done(runner.version))
 
     def tensor(self, to: int, direction: Direction, step: int, index: int, version: int, tensor: Tensor) -> None:
@@ -175,6 +202,15 @@ class Worker:
         """Wait until few enough are not taken over (``Outlet``). Raises TimedOut."""
         if not self.reader.checkpoints.acquire(timeout=SEND_PATIENCE_SECONDS):
             raise TimedOut(f"no checkpoint was taken over for {SEND_PATIENCE_SECONDS:.0f} s")
+
+    def _place(self, load: Load, spec: JobSpec, stage: Stage) -> None:
+        stage.keep_past(load.keeps)
+        flow = flow_of(load, spec, stage.version)
+        self.runner = StageRunner(load, spec, stage, flow, self.blobs, self.tally)
+
+    def _wanted(self, header: FrameHeader) -> bool:
+        """Whether a frame is not of an older plan: some are still on their way when one ends."""
+        return self.framing is not None and header.plan >= self.framing.load.plan
 
     def _next(self, message: object) -> None:
         if message is None:

@@ -25,14 +25,18 @@ from swarmd.protocols.messages import (
     Accepted,
     Assign,
     Beat,
+    Begin,
     BlobHead,
     Checkpointed,
+    Connect,
     Connected,
     Declined,
     Evaluated,
     Failed,
     Finished,
     GetBlob,
+    Halt,
+    Halted,
     Heartbeat,
     Offer,
     Probe,
@@ -45,7 +49,7 @@ from swarmd.protocols.statements import Plan, RunStatement, StageAssignment, sig
 from swarmd.runs.blob_exchange import Grants, fetch_blob
 from swarmd.runs.conduct import MAX_FAILURES, MAX_STEPS_AHEAD, Conduct
 from swarmd.runs.offers import OFFERS
-from swarmd.runs.orders import HEARTBEATS, PREPARE_SECONDS, Orders
+from swarmd.runs.orders import HALTS, HEARTBEATS, PREPARE_SECONDS, Orders
 from swarmd.runs.session import Session
 from swarmd.runs.sizes import KEPT_CHECKPOINTS, disk_bytes, shard_sizes, unit_sizes
 from swarmd.runs.view import state_words
@@ -177,6 +181,61 @@ def test_a_coordinator_that_never_begins_loses_its_lease() -> None:
         orders.check(Heartbeat(2), PREPARE_SECONDS + 1)
 
 
+def test_a_member_that_was_asked_to_stand_still_says_so_once_and_begins_anew() -> None:
+    conduct = holder()
+    hears(conduct, *map(step, range(1, 6)), Checkpointed(5, UNITS))
+    conduct.halts()
+    hears(conduct, step(6), Halted(6, 5))
+    conduct.holds(LAST, 5, again=True)
+    hears(conduct, Ready(5), Connected(), Checkpointed(5, UNITS), step(6))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [(Halted(0, 0), Halted(0, 0)), (Halted(1, 0),), (Halted(0, 0), step(1)), (Halted(0, 0), Connected())],
+)
+def test_a_member_that_stands_still_says_nothing_else(messages: tuple[object, ...]) -> None:
+    conduct = holder()
+    conduct.halts()
+    with pytest.raises(ProtocolViolation, match="out of turn"):
+        hears(conduct, *messages)
+
+
+def test_nobody_stands_still_unasked() -> None:
+    with pytest.raises(ProtocolViolation, match="Halted came out of turn"):
+        hears(holder(), Halted(0, 0))
+
+
+ORDERED = (Assign(b"", 0), Connect(), Begin())
+
+
+def test_after_a_halt_a_place_is_given_anew() -> None:
+    orders = Orders(0.0)
+    for message in (Probe(), *ORDERED, Halt(), *ORDERED, Heartbeat(1)):
+        orders.check(message, 0.0)
+    with pytest.raises(ProtocolViolation, match="Assign came out of turn"):
+        orders.check(ORDERED[0], 0.0)
+
+
+@pytest.mark.parametrize("before", [(), (Probe(),)])
+def test_who_has_no_place_is_not_halted(before: tuple[object, ...]) -> None:
+    orders = Orders(0.0)
+    for message in before:
+        orders.check(message, 0.0)
+    with pytest.raises(ProtocolViolation, match="Halt came out of turn"):
+        orders.check(Halt(), 0.0)
+
+
+def test_nobody_is_halted_again_and_again() -> None:
+    orders = Orders(0.0)
+    for _ in range(HALTS[1]):
+        for message in (*ORDERED, Halt()):
+            orders.check(message, 0.0)
+    orders.check(ORDERED[0], 0.0)
+    with pytest.raises(ProtocolViolation, match="too often"):
+        orders.check(Halt(), 0.0)
+
+
 # --- over streams
 
 
@@ -246,6 +305,24 @@ async def test_a_stage_larger_than_what_was_promised_is_refused(tmp_path: Path) 
         answer = await session.receive()
         assert isinstance(answer, Failed)
         assert "of memory" in answer.message
+
+
+async def test_a_stage_that_is_not_here_cannot_go_on(tmp_path: Path) -> None:
+    async with attacked(tmp_path) as attacker:
+        session = await attacker.accepted()
+        await session.send(replace(attacker.plan(credit=1), version=3))
+        answer = await session.receive()
+        assert isinstance(answer, Failed)
+        assert "which is not here" in answer.message
+
+
+async def test_a_halt_before_the_stage_is_built_is_out_of_turn(tmp_path: Path) -> None:
+    async with attacked(tmp_path, memory_limit=210_000) as attacker:
+        session = await attacker.accepted()
+        await session.send(attacker.plan(credit=1))
+        await session.send(Halt())
+        answers = [await session.receive(), await session.receive()]
+        assert any("Halt came out of turn" in answer.message for answer in answers if isinstance(answer, Failed))
 
 
 async def test_replicas_are_refused_where_the_sum_depends_on_the_order(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from swarmd.runs.deps import RunDeps
 from swarmd.runs.journal import INTERRUPTED, load_records, save_record
 from swarmd.runs.record import StepRow
 from swarmd.runs.view import state_words
-from swarmd.scheduler.run import Phase, RunState
+from swarmd.scheduler.runstate import Phase, RunState
 from tests.runs.nodes import open_swarm
 from tests.runs.values import blob, record_of
 
@@ -48,13 +48,19 @@ async def test_a_run_that_is_done_comes_back_as_it_was(deps: RunDeps) -> None:
     assert again.grant.blobs == record.grant.blobs
 
 
-async def test_a_run_that_was_going_when_the_daemon_ended_has_failed(deps: RunDeps) -> None:
+@pytest.mark.parametrize(
+    ("restarts", "words"), [(0, ("failed", "run_failed", INTERRUPTED)), (5, ("recovering", "", INTERRUPTED))]
+)
+async def test_a_run_that_was_going_when_the_daemon_ended_goes_on_or_has_failed(
+    deps: RunDeps, restarts: int, words: tuple[str, str, str]
+) -> None:
     record = record_of(deps)
+    record.asked = replace(record.asked, restarts=restarts)
     record.state = RunState(phase=Phase.TRAINING, since=0.0, min_stages=1)
     record.began = 100.0
     await save_record(record, deps)
     again = (await load_records(deps))[record.run]
-    assert state_words(again) == ("failed", "run_failed", INTERRUPTED)
+    assert state_words(again) == words
     assert (again.checkpoint, again.rows, again.trained_before) == (None, {}, 0)
 
 

@@ -34,11 +34,12 @@ async def submit(
     replicas: int = 1,
     lanes: int = 1,
     restarts: int = 0,
+    spares: int = 0,
 ) -> RunRecord:
     job = small_job(folder, steps=steps)
     text = job.read_text().replace("[model]", f"[model]\nsubspace = {subspace}")
     shared = f"max_stages = {stages}\nreplicas = {replicas}\n" if replicas > 1 else ""
-    more = f"[run]\nmin_stages = {stages}\nrestarts = {restarts}\n{shared}"
+    more = f"[run]\nmin_stages = {stages}\nrestarts = {restarts}\nspares = {spares}\n{shared}"
     more += f'[wire]\ncodec = "{codec}"\n[schedule]\nmode = "{mode}"\n'
     if lanes > 1:
         more += f"[averaging]\nreplicas = {lanes}\nevery = 2\n"

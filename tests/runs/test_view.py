@@ -10,7 +10,8 @@ import pytest
 from swarmd.protocols.messages import Accepted
 from swarmd.runs.record import RunRecord, StepRow
 from swarmd.runs.view import MAX_POINTS, decided_state, run_view, state_words, thin
-from swarmd.scheduler.run import Ended, Phase, RunState, apply
+from swarmd.scheduler.run import apply
+from swarmd.scheduler.runstate import Ended, Phase, RunState
 from tests.protocols.keys import advert
 from tests.runs.nodes import open_swarm
 from tests.runs.values import A, B, beat, plan_over, record_of

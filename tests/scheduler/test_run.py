@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from swarmd.protocols.ids import PeerId
-from swarmd.scheduler.run import (
+from swarmd.scheduler.run import apply, forget, offer, plan
+from swarmd.scheduler.runstate import (
     Dismiss,
     Ended,
     Event,
@@ -11,6 +14,7 @@ from swarmd.scheduler.run import (
     Gather,
     Lost,
     MakePlan,
+    Mend,
     Moved,
     Phase,
     Planned,
@@ -18,10 +22,8 @@ from swarmd.scheduler.run import (
     RunState,
     Said,
     Standing,
+    Stood,
     Tell,
-    apply,
-    offer,
-    plan,
 )
 
 A, B, C = PeerId("peer-a"), PeerId("peer-b"), PeerId("peer-c")
@@ -124,7 +126,8 @@ def test_stages_connect_only_once_the_credits_for_them_are_set_aside() -> None:
     state, actions = plan(after(loading(A, B, funded=False), *moved(Standing.READY, A, B)), 1.0)
     assert (state.phase, actions) == (Phase.FUNDING, ())
     assert "certified" in state.reason
-    assert plan(state, 2.0) == (state, ())
+    state, actions = plan(state, 2.0)
+    assert (state.phase, actions) == (Phase.FUNDING, ())
     state, actions = plan(after(state, Funded()), 3.0)
     assert (state.phase, state.reason, actions) == (Phase.CONNECTING, "", (Tell(Phase.CONNECTING, (A, B)),))
 
@@ -157,10 +160,31 @@ def test_too_few_left_before_the_plan_end_the_run() -> None:
     assert after(state, Lost(B, "gone")).phase is Phase.FAILED
 
 
+def listening(state: RunState, *heard: PeerId, seconds: float) -> RunState:
+    """The state after so long, in which only these were heard."""
+    began = state.looked or 0.0
+    for half in range(1, round(2 * seconds) + 1):
+        now = began + half / 2
+        state, _ = plan(after(state, *map(Said, heard), now=now), now)
+    return state
+
+
 def test_silence_while_training_is_a_loss() -> None:
-    state = after(training(A, B), Said(A), now=100.0)
-    state, _ = plan(state, 100.0)
-    assert state.reason == "stage 1 was lost: peer-b: no heartbeat for 100 s"
+    assert listening(training(A, B), A, seconds=2).phase is Phase.TRAINING
+    state = listening(training(A, B), A, seconds=3)
+    assert state.reason == "stage 1 was lost: peer-b: no heartbeat for 2 s"
+
+
+def test_before_training_silence_is_given_more_time() -> None:
+    assert listening(loading(A, B, funded=True), A, seconds=8).phase is Phase.LOADING
+    assert listening(loading(A, B, funded=True), A, seconds=9).phase is Phase.FAILED
+
+
+def test_a_coordinator_that_stood_still_itself_blames_nobody() -> None:
+    state = listening(training(A, B), A, B, seconds=3)
+    state, _ = plan(state, 60.0)
+    assert listening(state, A, B, seconds=5).phase is Phase.TRAINING
+    assert listening(state, A, seconds=3).phase is Phase.FAILED
 
 
 def test_a_loss_while_gathering_is_not_fatal() -> None:
@@ -183,3 +207,150 @@ def test_a_run_that_is_over_hears_nothing_more() -> None:
 
 def test_strangers_stand_outside() -> None:
     assert begin(A).standing(B) is Standing.OUT
+
+
+# --- a replica is lost
+
+
+def mendable(*peers: PeerId, numbers: tuple[int, ...]) -> RunState:
+    return after(training(*peers), Planned(peers, numbers=numbers, mends=True))
+
+
+def test_when_a_replica_is_lost_the_others_stand_still_and_go_on() -> None:
+    state = after(mendable(A, B, C, numbers=(0, 1, 1)), Lost(B, "gone"))
+    assert (state.phase, state.reason) == (Phase.MENDING, "stage 1 was lost: peer-b: gone")
+    state, actions = plan(state, 1.0)
+    assert (state.phase, actions) == (Phase.HALTING, (Tell(Phase.HALTING, (A, C)),))
+    state, actions = plan(after(state, Stood(A, 4, 3)), 1.0)
+    assert (state.phase, actions) == (Phase.HALTING, ())
+    state, actions = plan(after(state, Stood(C, 5, 4)), 1.0)
+    assert (state.phase, actions) == (Phase.LOADING, (Mend((A, C), 4), Tell(Phase.LOADING, (A, C))))
+    state, actions = plan(after(state, *moved(Standing.READY, A, C)), 1.0)
+    assert (state.phase, actions) == (Phase.CONNECTING, (Tell(Phase.CONNECTING, (A, C)),))
+    state, actions = plan(after(state, *moved(Standing.CONNECTED, A, C)), 2.0)
+    assert (state.phase, state.reason, actions) == (Phase.TRAINING, "", (Tell(Phase.TRAINING, (A, C)),))
+
+
+def test_what_a_member_had_said_before_it_stood_still_does_not_count() -> None:
+    state, _ = plan(after(mendable(A, B, numbers=(0, 0)), Moved(A, Standing.FINISHED), Lost(B, "gone")), 0.0)
+    state = after(state, Moved(A, Standing.FINISHED))
+    state, _ = plan(after(state, Stood(A, 4, 3)), 0.0)
+    assert (state.phase, state.standing(A)) == (Phase.LOADING, Standing.PROBED)
+
+
+def test_another_loss_while_they_stand_still_leaves_that_one_out_as_well() -> None:
+    state, _ = plan(after(mendable(A, B, C, numbers=(0, 0, 0)), Lost(B, "gone")), 0.0)
+    state = after(state, Stood(A, 4, 3), Lost(C, "gone too"))
+    assert state.phase is Phase.HALTING
+    assert plan(state, 0.0)[1] == (Mend((A,), 4), Tell(Phase.LOADING, (A,)))
+
+
+def test_another_loss_while_they_connect_begins_anew() -> None:
+    state, _ = plan(after(mendable(A, B, C, numbers=(0, 0, 0)), Lost(B, "gone")), 0.0)
+    state, _ = plan(after(state, Stood(A, 4, 3), Stood(C, 4, 3)), 0.0)
+    state = after(state, Lost(C, "gone too"))
+    assert state.phase is Phase.MENDING
+    state, actions = plan(state, 0.0)
+    assert actions == (Tell(Phase.HALTING, (A,)),)
+    assert plan(state, 0.0)[1] == ()
+    assert plan(after(state, Stood(A, 4, 4)), 0.0)[1] == (Mend((A,), 4), Tell(Phase.LOADING, (A,)))
+
+
+def test_the_last_of_a_stage_ends_the_term_and_so_does_what_any_other_would_find() -> None:
+    state = mendable(A, B, C, numbers=(0, 1, 1))
+    assert after(state, Lost(A, "gone")).phase is Phase.FAILED
+    assert after(state, Lost(B, "not finite", "run_failed")).phase is Phase.FAILED
+    once, _ = plan(after(state, Lost(B, "gone")), 0.0)
+    assert after(once, Lost(C, "gone")).phase is Phase.FAILED
+
+
+def test_a_replica_lost_before_training_ends_the_term() -> None:
+    state = after(begin(A, B), *moved(Standing.ACCEPTED, A, B))
+    state, _ = plan(state, 0.0)
+    state, _ = plan(after(state, *moved(Standing.PROBED, A, B)), 0.0)
+    state, _ = plan(after(state, Planned((A, B), numbers=(0, 0), mends=True)), 0.0)
+    assert after(state, Lost(B, "gone")).phase is Phase.FAILED
+
+
+def test_without_a_version_in_common_the_term_ends() -> None:
+    state, _ = plan(after(mendable(A, B, C, numbers=(0, 0, 1)), Lost(B, "gone")), 0.0)
+    state, actions = plan(after(state, Stood(A, 6, 5), Stood(C, 4, 3)), 0.0)
+    assert (state.phase, state.code, actions) == (Phase.FAILED, "peer_lost", ())
+    assert state.reason == "stage 0 was lost: peer-b: gone; the others have no version in common"
+
+
+# --- a stage is lost for which there is no replica
+
+
+def replannable(*peers: PeerId, spare: PeerId) -> RunState:
+    state = after(begin(*peers, spare, min_stages=len(peers)), *moved(Standing.ACCEPTED, *peers, spare))
+    state, _ = plan(state, 0.0)
+    state, _ = plan(after(state, *moved(Standing.PROBED, *peers, spare)), 0.0)
+    state, actions = plan(after(state, Planned(peers, replans=True, spares=1)), 0.0)
+    assert actions == (Dismiss(()), Tell(Phase.LOADING, peers))
+    state, _ = plan(after(state, *moved(Standing.READY, *peers)), 0.0)
+    return plan(after(state, *moved(Standing.CONNECTED, *peers)), 0.0)[0]
+
+
+def test_a_plan_is_made_anew_with_a_spare_once_the_others_stand_still() -> None:
+    state = after(replannable(A, B, spare=C), Lost(B, "gone"))
+    assert (state.phase, state.anew, state.reason) == (Phase.MENDING, True, "stage 1 was lost: peer-b: gone")
+    state, actions = plan(state, 0.0)
+    assert actions == (Tell(Phase.HALTING, (A,)),)
+    state, actions = plan(after(state, Stood(A, 4, 4)), 0.0)
+    assert (state.phase, actions) == (Phase.PLANNING, (MakePlan((A, C), anew=True),))
+    state, actions = plan(after(state, Planned((C, A), replans=True, spares=1)), 0.0)
+    assert actions == (Dismiss(()), Tell(Phase.LOADING, (C, A)))
+
+
+def test_a_spare_that_is_lost_is_asked_for_anew_and_nothing_else() -> None:
+    state = replannable(A, B, spare=C)
+    assert state.spares_wanted == 0
+    state = after(state, Lost(C, "gone"))
+    assert (state.phase, state.ready, state.spares_wanted) == (Phase.TRAINING, (), 1)
+    assert after(state, Lost(B, "gone")).phase is Phase.FAILED
+
+
+def test_who_agrees_to_be_a_spare_is_timed_while_the_others_train() -> None:
+    d = PeerId("peer-d")
+    state = offer(after(replannable(A, B, spare=C), Lost(C, "gone")), (d,), 0.0)
+    assert state.spares_wanted == 0
+    state, actions = plan(after(state, Moved(d, Standing.ACCEPTED)), 0.0)
+    assert actions == (Tell(Phase.PROBING, (d,)),)
+    assert plan(state, 0.0)[1] == ()
+    assert after(state, Moved(d, Standing.PROBED)).ready == (d,)
+
+
+def test_only_a_run_that_trains_asks_for_spares_and_who_is_lost_may_be_asked_again() -> None:
+    state = replannable(A, B, spare=C)
+    assert replace(state, phase=Phase.GATHERING).spares_wanted == 0
+    state = forget(after(state, Lost(C, "gone")), C)
+    assert (state.standing(C), state.members[-1][0]) == (Standing.OUT, B)
+    assert offer(state, (C,), 0.0).at(Standing.OFFERED) == (C,)
+
+
+def test_a_spare_that_falls_silent_is_none() -> None:
+    state = listening(replannable(A, B, spare=C), A, B, seconds=9)
+    assert (state.phase, state.standing(C)) == (Phase.TRAINING, Standing.OUT)
+
+
+def test_a_peer_lost_while_the_plan_is_made_leads_to_another_one() -> None:
+    state, _ = plan(after(replannable(A, B, spare=C), Lost(B, "gone")), 0.0)
+    state, _ = plan(after(replace(state, min_stages=1), Stood(A, 4, 4)), 0.0)
+    state = after(state, Lost(C, "gone too"), Planned((C, A), replans=True))
+    state, actions = plan(state, 0.0)
+    assert (state.phase, actions) == (Phase.PLANNING, (MakePlan((A,), anew=True),))
+
+
+def test_without_a_version_in_common_a_plan_is_made_anew() -> None:
+    state = after(mendable(A, B, C, numbers=(0, 0, 1)), Planned((A, B, C), numbers=(0, 0, 1), mends=True, replans=True))
+    state, _ = plan(after(state, Lost(B, "gone")), 0.0)
+    state, actions = plan(after(state, Stood(A, 6, 5), Stood(C, 4, 3)), 0.0)
+    assert actions == (MakePlan((A, C), anew=True),)
+
+
+def test_who_does_not_stand_still_in_time_ends_the_term() -> None:
+    state, _ = plan(after(mendable(A, B, numbers=(0, 0)), Lost(B, "gone")), 0.0)
+    state = after(state, Said(A), now=15.0)
+    state, _ = plan(state, 20.0)
+    assert (state.phase, state.code) == (Phase.FAILED, "timed_out")

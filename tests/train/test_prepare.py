@@ -145,7 +145,7 @@ def test_the_command_prints_one_line_of_json(base: Path) -> None:
     answer = json.loads(done.stdout)
     spec = parse_spec(base64.b64decode(answer["spec"]))
     assert answer["spec_id"] == spec.spec_id
-    assert answer["run"] == {"min_stages": 2, "max_stages": None, "replicas": 1, "restarts": 5}
+    assert answer["run"] == {"min_stages": 2, "max_stages": None, "replicas": 1, "restarts": 5, "spares": 1}
     assert TokenData(spec, BlobStore(base / "kept").get).eval_batches == 8
 
 

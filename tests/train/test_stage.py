@@ -277,3 +277,34 @@ class TestSplitBackward:
         with pytest.raises(ProtocolViolation, match="put off"):
             last.weigh(1, 3)
         last.commit(1)
+
+
+def test_a_stage_that_goes_back_a_step_and_does_it_again_has_the_same_bits(tiny_run):
+    stages, chance = stages_of(tiny_run, (1, 3)), random.Random(4)
+    for stage in stages:
+        stage.keep_past(True)
+    assert [stage.oldest for stage in stages] == [0, 0]
+    for step in (1, 2):
+        one_step(stages, step, chance)
+    once = [stage.snapshot() for stage in stages]
+    stages[0].forward(3, 0)  # and something of the open step, which is forgotten
+    for stage in stages:
+        assert (stage.version, stage.oldest) == (2, 1)
+        stage.go_back(1)
+        assert (stage.version, stage.oldest) == (1, 1)
+    one_step(stages, 2, chance)
+    assert [stage.snapshot() for stage in stages] == once
+
+
+def test_a_stage_goes_back_to_nothing_that_it_did_not_keep(tiny_run):
+    (stage,) = stages_of(tiny_run, (3,))
+    one_step([stage], 1, random.Random(5))
+    stage.go_back(1)
+    with pytest.raises(ProtocolViolation, match="no longer here"):
+        stage.go_back(0)
+    stage.keep_past(True)
+    one_step([stage], 2, random.Random(5))
+    with pytest.raises(ProtocolViolation, match="no longer here"):
+        stage.go_back(0)
+    stage.keep_past(False)
+    assert stage.oldest == 2
