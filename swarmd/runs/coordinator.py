@@ -182,9 +182,9 @@ class Coordinator:
 
     def _tell_people(self, phase: Phase) -> None:
         record, events, reason = self._record, self._deps.events, self.state.reason
-        if phase is Phase.MENDING:
-            record.recoveries.lost(reason, record.step, time.time())
-            events.warning(reason, run=record.run)
+        if phase in (Phase.MENDING, Phase.HALTING):
+            if record.recoveries.lost(reason, record.step, time.time()):
+                events.warning(reason, run=record.run)
         elif phase is Phase.TRAINING and (recovery := self._recovered()):
             events.info(recovery.words, run=record.run)
         elif phase is not Phase.FAILED and not (

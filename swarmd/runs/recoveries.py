@@ -45,9 +45,11 @@ class Recoveries:
     _open: tuple[str, int, float] | None = None
     """Why, the step that had been reached, and when it was noticed."""
 
-    def lost(self, reason: str, step: int, now: float) -> None:
-        """Something was lost. What follows before the run goes on is part of it."""
+    def lost(self, reason: str, step: int, now: float) -> bool:
+        """Something was lost; whether that is news. What follows before the run goes on is part of it."""
+        news = self._open is None
         self._open = self._open or (reason, step, now)
+        return news
 
     def went_on(self, rung: str, step: int, now: float) -> Recovery | None:
         """All train again, from this step; None if nothing had been lost."""

@@ -137,6 +137,28 @@ def test_a_run_outlives_its_coordinators_end_and_goes_on_by_itself(tmp_path: Pat
         assert ends[0]["term"] == 2
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"), [(signal.SIGKILL, "the stream to"), (signal.SIGSTOP, "no heartbeat")], ids=["killed", "frozen"]
+)
+def test_a_replica_that_is_killed_or_frozen_is_left_out(tmp_path: Path, how: signal.Signals, reason: str) -> None:
+    job = small_job(tmp_path, steps=120)
+    job.write_text(job.read_text() + "[run]\nmax_stages = 1\nreplicas = 2\n")
+    with daemons(tmp_path) as start:
+        first = start("one", "--accept", "network")
+        second = start("two", "--accept", "network", "--bootstrap", first.addresses[0])
+        until(lambda: ready(first) and ready(second))
+        run = first.ask("submit", path=str(job))["run"]
+        assert len(until(lambda: training(first, run), 60)["stages"]) == 2
+        for process in second.look():
+            process.send_signal(how)
+        view = until(lambda: done(first, run), 60)
+        (recovery,) = view["recoveries"]
+        assert (view["term"], recovery["rung"], recovery["again"]) == (1, "replica", 0)
+        assert reason in recovery["reason"]
+        alone = first.ask("submit", path=str(job))["run"]
+        assert until(lambda: done(first, alone), 60)["weights_sha256"] == view["weights_sha256"]
+
+
 def test_a_crashed_compute_process_ends_the_run_not_the_daemon(tmp_path: Path) -> None:
     with daemons(tmp_path) as start:
         daemon = start("one", "--fault", "crash:0:2")
