@@ -190,7 +190,7 @@ def main() -> int:
         job = Path(scratch) / "job.toml"
         job.write_text(JOB.format(steps=STEPS, **vars(args)))
         reference = local_run(job, Path(scratch) / "reference").weights_sha256
-        for number, kill in enumerate(schedule(args.seed, args.kills, args.stages, args.how)):
+        for number, kill in enumerate(schedule(args.seed, args.kills, args.stages * args.replicas, args.how)):
             outcome = run_with(kill, job, reference, args, Path(scratch) / f"nodes-{number}")
             outcomes.append(outcome)
             if not args.json:
