@@ -23,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 
 def simulate(
     job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
-    peers: Annotated[Path, typer.Option("--peers", metavar="FILE", help="The peers: a TOML file with a table named peer for each.")],
+    peers: Annotated[
+        Path, typer.Option("--peers", metavar="FILE", help="The peers: a TOML file with a table named peer for each.")
+    ],
     replicas: Annotated[bool, typer.Option("--replicas", help="Let several peers share a stage.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
